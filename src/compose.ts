@@ -1,0 +1,121 @@
+import type { AddressInfo } from 'node:net';
+import { createHealer } from './connections/heal.ts';
+import { createObserver } from './connections/observe.ts';
+import { createResolver } from './connections/resolve.ts';
+import { Deadlines } from './gateway/deadlines.ts';
+import { createToolMemory } from './gateway/tool-memory.ts';
+import { createAllowList, isLoopbackHost } from './http/allow-list.ts';
+import { createApp } from './http/app.ts';
+import type { App, HttpDeps } from './http/deps.ts';
+import { createKeyVerifier } from './identity/api-keys.ts';
+import { ensureFirstOrganization } from './identity/first-start.ts';
+import { createNamespaceDirectory } from './identity/namespaces.ts';
+import { type Clock, systemClock } from './platform/clock.ts';
+import type { Config } from './platform/config.ts';
+import { prepareDataDirectory } from './platform/data-directory.ts';
+import { createAddressPolicy } from './platform/egress/address-policy.ts';
+import { createGuardedDispatcher, type Lookup } from './platform/egress/dispatcher.ts';
+import { openKeyring } from './platform/keyring.ts';
+import { defaultLimits, type Limits } from './platform/limits.ts';
+import type { Logger } from './platform/logger.ts';
+import type { Secret } from './platform/secret.ts';
+import { openStore } from './platform/store/store.ts';
+import { createSessionPool } from './upstream/sessions.ts';
+
+/** The running program, as `main.ts` and the tests hold it. */
+export interface Patchbay {
+  app: App;
+  /** What clients call; known for certain once `listen` has resolved. */
+  publicUrl: () => URL;
+  /** The API key that the first start made; undefined at every later one. */
+  firstKey: Secret<string> | undefined;
+  listen(): Promise<void>;
+  /** Takes no more requests, lets answers under way finish, and closes everything. */
+  close(): Promise<void>;
+}
+
+/** What tests replace. */
+export interface Replaceable {
+  clock?: Clock;
+  limits?: Partial<Limits>;
+  lookup?: Lookup;
+}
+
+/**
+ * Joins the parts: read it from the top and you know the program. Each room gets what it needs from here and
+ * finds nothing by itself. Throws what cannot be started with: DataDirectoryUnusable, DataDirectoryInUse,
+ * MasterKeyError, or the database's error.
+ */
+export async function compose(config: Config, log: Logger, replaced: Replaceable = {}): Promise<Patchbay> {
+  const clock = replaced.clock ?? systemClock;
+  const limits = { ...defaultLimits, ...replaced.limits };
+
+  // Platform: the store, the keys that seal, the one way out.
+  await prepareDataDirectory(config.dataDir);
+  const store = await openStore(config);
+  try {
+    const keyring = await openKeyring(store, clock, config.dataDir, config.masterKey);
+    const isLocal = isLoopbackHost(config.host) && isLoopbackHost(config.publicUrl?.hostname ?? config.host);
+    const policy = createAddressPolicy(config.privateUpstreams, isLocal);
+    const dispatcher = createGuardedDispatcher(policy, limits, replaced.lookup);
+
+    // Identity: who calls, and which namespaces are theirs.
+    const firstKey = await ensureFirstOrganization(store, clock, config.apiKey);
+    const keys = createKeyVerifier(store, limits);
+    const namespaces = createNamespaceDirectory(store, limits);
+
+    // Upstream and connections: reaching servers, and knowing how they are.
+    const transport = { dispatcher, limits };
+    const sessions = createSessionPool(transport, clock);
+    const connections = { store, keyring, clock, limits, log, transport, sessions };
+    const healer = createHealer(connections);
+    const observer = createObserver(connections, healer);
+    const resolver = createResolver(connections);
+
+    // Gateway: the data plane.
+    const deadlines = new Deadlines(clock);
+    const relay = { dispatcher, limits, deadlines, now: clock.now };
+    const gateway = {
+      ...connections,
+      resolver,
+      observer,
+      healer,
+      relay,
+      toolMemory: createToolMemory(limits),
+    };
+
+    // HTTP: the one origin.
+    let listening: AddressInfo | undefined;
+    const publicUrl = () => config.publicUrl ?? boundUrl(config.host, listening?.port ?? config.port);
+    const allowList = createAllowList(publicUrl, config.allowedHosts, config.allowedOrigins);
+    const deps: HttpDeps = { ...gateway, keys, namespaces, allowList };
+    const app = await createApp(deps, publicUrl);
+
+    return {
+      app,
+      publicUrl,
+      firstKey,
+      async listen() {
+        await app.listen({ host: config.host, port: config.port });
+        listening = app.server.address() as AddressInfo;
+      },
+      async close() {
+        const cutOff = setTimeout(() => app.server.closeAllConnections(), limits.drainMs);
+        await app.close();
+        clearTimeout(cutOff);
+        await healer.stop();
+        await observer.settled();
+        await sessions.close();
+        await dispatcher.destroy();
+        await store.close();
+      },
+    };
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+function boundUrl(host: string, port: number): URL {
+  return new URL(`http://${host.includes(':') ? `[${host}]` : host}:${port}`);
+}

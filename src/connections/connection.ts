@@ -1,0 +1,91 @@
+import type { Selectable } from 'kysely';
+import { z } from 'zod';
+import { type ServerInfo, serverInfoSchema } from '../mcp/server-info.ts';
+import type { ConnectionRow } from '../platform/store/schema.ts';
+import type { Protocol } from '../upstream/negotiate.ts';
+import { type Status, statusSchema } from './status.ts';
+
+export const mockSchema = z
+  .strictObject({
+    enabled: z.boolean().meta({ description: 'Turn mock mode on for this connection.' }),
+    scenario: z
+      .string()
+      .optional()
+      .meta({ description: 'Starting state for the simulator, in plain words.' }),
+  })
+  .meta({ id: 'MockConfig' });
+
+/** A connection as the API shows it (seed: Connection); no field more, no field less. */
+export const connectionSchema = z
+  .strictObject({
+    connectionId: z.string().meta({ examples: ['clever-dolphin-a9X3'] }),
+    name: z.string(),
+    transport: z.enum(['http', 'uplink']).optional(),
+    mcpUrl: z.string().nullable().meta({ description: 'URL of the MCP server; null for uplinks.' }),
+    metadata: z.record(z.string(), z.unknown()).nullable(),
+    mock: mockSchema.optional(),
+    iconUrl: z.string().nullable().optional(),
+    createdAt: z.string().optional().meta({ description: 'ISO 8601' }),
+    status: statusSchema.optional(),
+    serverInfo: serverInfoSchema.optional(),
+  })
+  .meta({ id: 'Connection' });
+
+export type ConnectionView = z.infer<typeof connectionSchema>;
+
+/** A stored connection. */
+export interface Connection {
+  uid: string;
+  namespace: string;
+  id: string;
+  name: string;
+  mcpUrl: string;
+  metadata: Record<string, unknown> | null;
+  iconUrl: string | null;
+  serverInfo: ServerInfo | undefined;
+  sealedHeaders: string | null;
+  targetVersion: number;
+  status: Status;
+  statusAt: number;
+  protocol: Protocol | undefined;
+  probeAt: number | null;
+  probeAttempt: number;
+  createdAt: number;
+}
+
+export function fromRow(row: Selectable<ConnectionRow>): Connection {
+  return {
+    uid: row.uid,
+    namespace: row.namespace,
+    id: row.id,
+    name: row.name,
+    mcpUrl: row.mcp_url ?? '',
+    metadata: row.metadata === null ? null : JSON.parse(row.metadata),
+    iconUrl: row.icon_url,
+    serverInfo: row.server_info === null ? undefined : JSON.parse(row.server_info),
+    sealedHeaders: row.sealed_headers,
+    targetVersion: row.target_version,
+    status: JSON.parse(row.status),
+    statusAt: row.status_at,
+    protocol: row.protocol === null ? undefined : JSON.parse(row.protocol),
+    probeAt: row.probe_at,
+    probeAttempt: row.probe_attempt,
+    createdAt: row.created_at,
+  };
+}
+
+/** The API's form of a stored connection. */
+export function present(connection: Connection): ConnectionView {
+  const view: ConnectionView = {
+    connectionId: connection.id,
+    name: connection.name,
+    transport: 'http',
+    mcpUrl: connection.mcpUrl,
+    metadata: connection.metadata,
+    iconUrl: connection.iconUrl,
+    createdAt: new Date(connection.createdAt).toISOString(),
+    status: connection.status,
+  };
+  if (connection.serverInfo) view.serverInfo = connection.serverInfo;
+  return view;
+}

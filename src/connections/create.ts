@@ -1,0 +1,82 @@
+import { ApiError } from '../platform/errors.ts';
+import { readableConnectionId, rowId } from '../platform/ids.ts';
+import { isDuplicate } from '../platform/store/store.ts';
+import { createTarget } from '../upstream/target.ts';
+import { type Connection, fromRow } from './connection.ts';
+import { type ConnectionsDeps, staleKey } from './deps.ts';
+import { indexMetadata } from './metadata-index.ts';
+import { findingColumns, probe } from './probe.ts';
+import { type CheckedRequest, type ConnectionRequest, checkRequest, refuseMock } from './request.ts';
+import { flatHeaders, sealHeaders } from './sealed-headers.ts';
+
+/** Creates a connection under a generated id. Throws ApiError `validation_error`. */
+export async function createConnection(
+  deps: ConnectionsDeps,
+  namespace: string,
+  request: ConnectionRequest,
+): Promise<Connection> {
+  const checked = checkRequest(request, deps.limits);
+  refuseMock(request);
+  for (;;) {
+    const created = await insertConnection(deps, namespace, readableConnectionId(), checked);
+    if (created) return created;
+  }
+}
+
+/**
+ * Probes the upstream, then stores the connection with what the probe found: a row never shows a state that
+ * nobody observed. Returns undefined if the id was taken meanwhile. Throws ApiError `validation_error` without
+ * a URL, `namespace_not_found` if the namespace was deleted meanwhile.
+ */
+export async function insertConnection(
+  deps: ConnectionsDeps,
+  namespace: string,
+  id: string,
+  checked: CheckedRequest,
+): Promise<Connection | undefined> {
+  const { store, keyring, clock, sessions } = deps;
+  if (checked.mcpUrl === undefined) {
+    throw new ApiError('validation_error', { message: 'mcpUrl: is required to create a connection.' });
+  }
+  const uid = rowId('con');
+  const headers = checked.headers ?? {};
+  const target = createTarget(uid, 1, checked.mcpUrl, flatHeaders(headers));
+  const sealed_headers = await sealHeaders(keyring, namespace, uid, headers);
+  const finding = await probe(deps, target);
+  const now = clock.now();
+  const row = {
+    uid,
+    namespace,
+    id,
+    name: checked.name ?? id,
+    transport: 'http',
+    mcp_url: checked.mcpUrl,
+    metadata: checked.metadata ? JSON.stringify(checked.metadata) : null,
+    sealed_headers,
+    target_version: 1,
+    created_at: now,
+    updated_at: now,
+    protocol: null,
+    server_info: null,
+    icon_url: null,
+    ...findingColumns(finding, 0, deps),
+  };
+  try {
+    await store.write(async (transaction, stale) => {
+      const owner = await transaction
+        .selectFrom('namespaces')
+        .select('name')
+        .where('name', '=', namespace)
+        .executeTakeFirst();
+      if (!owner) throw new ApiError('namespace_not_found');
+      await transaction.insertInto('connections').values(row).execute();
+      await indexMetadata(transaction, uid, namespace, checked.metadata ?? null);
+      stale(staleKey(namespace, id));
+    });
+  } catch (error) {
+    if (isDuplicate(error)) return undefined;
+    throw error;
+  }
+  if (finding.learned?.session) sessions.adopt(target, finding.learned.session);
+  return fromRow(row);
+}

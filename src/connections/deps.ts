@@ -1,0 +1,23 @@
+import type { Clock } from '../platform/clock.ts';
+import type { Keyring } from '../platform/keyring.ts';
+import type { Limits } from '../platform/limits.ts';
+import type { Logger } from '../platform/logger.ts';
+import type { Store } from '../platform/store/store.ts';
+import type { Transport } from '../upstream/exchange.ts';
+import type { SessionPool } from '../upstream/sessions.ts';
+
+/** What the verbs on connections need, handed down from `compose.ts`. */
+export interface ConnectionsDeps {
+  store: Store;
+  keyring: Keyring;
+  clock: Clock;
+  limits: Limits;
+  log: Logger;
+  transport: Transport;
+  sessions: SessionPool;
+}
+
+/** The cache key of a connection, told to every process when its row changes. */
+export function staleKey(namespace: string, id: string): string {
+  return `connection:${namespace}/${id}`;
+}

@@ -1,0 +1,139 @@
+import { createTarget } from '../upstream/target.ts';
+import { type Connection, fromRow } from './connection.ts';
+import { type ConnectionsDeps, staleKey } from './deps.ts';
+import { findingColumns, probe } from './probe.ts';
+import { unsealHeaders } from './sealed-headers.ts';
+
+/**
+ * Probes connections in the background: those in `error` until they answer, and those of which a call
+ * raised a doubt. The time of the next probe is in the row, and taking a probe moves it by compare-and-swap,
+ * so one process at a time probes, and a process that dies leaves the probe to the others.
+ */
+export interface Healer {
+  /** Looks for due probes soon; call it after setting one. */
+  wake(): void;
+  /** A reader met a connection in `error`: probe it now, unless that was just done. Waits for nothing. */
+  nudge(connection: Connection): void;
+  /** Probes now, whatever the state, unless this process is at it; resolves when the finding is stored. */
+  probeNow(connection: Connection): Promise<void>;
+  /** Stops and waits for probes under way. */
+  stop(): Promise<void>;
+}
+
+export function createHealer(deps: ConnectionsDeps): Healer {
+  const { store, keyring, clock, limits, log, sessions } = deps;
+  const running = new Map<string, Promise<void>>();
+  const leaseMs = limits.probeMs + 10_000;
+  let stopped = false;
+  let cancelTimer = () => {};
+  let sweeping = false;
+
+  function schedule(ms: number): void {
+    cancelTimer();
+    if (!stopped) cancelTimer = clock.after(ms, () => void sweep());
+  }
+
+  async function sweep(): Promise<void> {
+    if (stopped || sweeping) return;
+    sweeping = true;
+    let nextMs = limits.healSweepMs;
+    try {
+      const rows = await store.db
+        .selectFrom('connections')
+        .selectAll()
+        .where('probe_at', 'is not', null)
+        .orderBy('probe_at')
+        .limit(limits.healConcurrency * 2)
+        .execute();
+      for (const row of rows) {
+        const connection = fromRow(row);
+        const waitMs = (connection.probeAt ?? 0) - clock.now();
+        // Further off than any probe is ever set: the clock has gone back since.
+        if (waitMs > 0 && waitMs <= limits.healMaxMs + leaseMs) {
+          nextMs = Math.min(nextMs, waitMs);
+          break;
+        }
+        if (running.size >= limits.healConcurrency) break;
+        void run(connection);
+      }
+    } catch (error) {
+      log.error({ err: error }, 'due probes could not be read');
+    }
+    sweeping = false;
+    schedule(Math.max(nextMs, 50));
+  }
+
+  function run(connection: Connection): Promise<void> {
+    const known = running.get(connection.uid);
+    if (known) return known;
+    const work = claimAndProbe(connection)
+      .catch((error: unknown) => {
+        // A process that stops closes the store under its last probes.
+        if (!stopped) log.error({ err: error, connection: connection.uid }, 'a background probe failed');
+      })
+      .finally(() => {
+        running.delete(connection.uid);
+        wake();
+      });
+    running.set(connection.uid, work);
+    return work;
+  }
+
+  async function claimAndProbe(connection: Connection): Promise<void> {
+    const { uid, namespace, id, targetVersion, probeAt } = connection;
+    const claimed = await store.db
+      .updateTable('connections')
+      .set({ probe_at: clock.now() + leaseMs })
+      .where('uid', '=', uid)
+      .where('target_version', '=', targetVersion)
+      .where('probe_at', probeAt === null ? 'is' : '=', probeAt)
+      .executeTakeFirst();
+    if (claimed.numUpdatedRows === 0n) return;
+    const headers = await unsealHeaders(keyring, namespace, uid, connection.sealedHeaders);
+    const target = createTarget(uid, targetVersion, connection.mcpUrl, headers);
+    const found = await probe(deps, target);
+    const finding = { ...found, at: Math.max(found.at, connection.statusAt) };
+    const columns = findingColumns(finding, connection.probeAttempt, deps);
+    await store.write(async (transaction, stale) => {
+      const updated = await transaction
+        .updateTable('connections')
+        .set(columns)
+        .where('uid', '=', uid)
+        .where('target_version', '=', targetVersion)
+        .where('status_at', '<=', finding.at)
+        .executeTakeFirst();
+      if (updated.numUpdatedRows > 0n) {
+        stale(staleKey(namespace, id));
+        return;
+      }
+      // A call has newer evidence: keep its status, and end the claim as that status asks.
+      await transaction
+        .updateTable('connections')
+        .set({ probe_at: null })
+        .where('uid', '=', uid)
+        .where('target_version', '=', targetVersion)
+        .where('status', '=', JSON.stringify({ state: 'connected' }))
+        .execute();
+    });
+    if (finding.learned?.session) sessions.adopt(target, finding.learned.session);
+  }
+
+  function wake(): void {
+    schedule(0);
+  }
+
+  wake();
+  return {
+    wake,
+    nudge(connection) {
+      if (connection.status.state !== 'error' || running.size >= limits.healConcurrency) return;
+      if (Math.abs(clock.now() - connection.statusAt) >= limits.healMinMs) void run(connection);
+    },
+    probeNow: run,
+    async stop() {
+      stopped = true;
+      cancelTimer();
+      await Promise.allSettled(running.values());
+    },
+  };
+}

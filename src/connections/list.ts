@@ -1,0 +1,96 @@
+import { ApiError } from '../platform/errors.ts';
+import type { Store } from '../platform/store/store.ts';
+import { type Connection, fromRow } from './connection.ts';
+import { metadataCondition } from './metadata-index.ts';
+import { canonicalUrl, isStorableText } from './request.ts';
+
+export interface ListQuery {
+  limit: number;
+  cursor?: string | undefined;
+  name?: string | undefined;
+  mcpUrl?: string | undefined;
+  metadata: [key: string, value: string][];
+}
+
+export interface ConnectionPage {
+  connections: Connection[];
+  nextCursor: string | null;
+}
+
+/**
+ * A page of a namespace's connections, oldest first. The cursor holds the last row's position, so pages stay
+ * whole while rows come and go. Throws ApiError `validation_error` for a cursor that no page gave.
+ */
+export async function listConnections(
+  store: Store,
+  namespace: string,
+  query: ListQuery,
+): Promise<ConnectionPage> {
+  const mcpUrl = query.mcpUrl === undefined ? undefined : canonicalUrl(query.mcpUrl);
+  const cannotMatch =
+    (query.mcpUrl !== undefined && mcpUrl === undefined) ||
+    (query.name !== undefined && !isStorableText(query.name));
+  const after = query.cursor === undefined ? undefined : readCursor(query.cursor);
+  if (cannotMatch) return { connections: [], nextCursor: null };
+
+  let select = store.db.selectFrom('connections').selectAll().where('namespace', '=', namespace);
+  if (query.name !== undefined) select = select.where('name', '=', query.name);
+  if (mcpUrl !== undefined) select = select.where('mcp_url', '=', mcpUrl);
+  for (const [key, value] of query.metadata) {
+    const { keyHash, valueHash } = metadataCondition(key, value);
+    select = select.where('uid', 'in', (inner) =>
+      inner
+        .selectFrom('connection_metadata')
+        .select('connection_uid')
+        .where('namespace', '=', namespace)
+        .where('key_hash', '=', keyHash)
+        .where('value_hash', '=', valueHash),
+    );
+  }
+  if (after) {
+    select = select.where((where) =>
+      where.or([
+        where('created_at', '>', after.createdAt),
+        where.and([where('created_at', '=', after.createdAt), where('uid', '>', after.uid)]),
+      ]),
+    );
+  }
+  const rows = await select
+    .orderBy('created_at')
+    .orderBy('uid')
+    .limit(query.limit + 1)
+    .execute();
+  const connections = rows.slice(0, query.limit).map(fromRow);
+  const last = connections.at(-1);
+  return { connections, nextCursor: rows.length > query.limit && last ? writeCursor(last) : null };
+}
+
+/** Every connection of a namespace, page by page. */
+export async function* allConnections(
+  store: Store,
+  namespace: string,
+  pageSize: number,
+): AsyncGenerator<Connection> {
+  let cursor: string | undefined;
+  do {
+    const page = await listConnections(store, namespace, { limit: pageSize, cursor, metadata: [] });
+    yield* page.connections;
+    cursor = page.nextCursor ?? undefined;
+  } while (cursor !== undefined);
+}
+
+function writeCursor({ createdAt, uid }: Connection): string {
+  return Buffer.from(JSON.stringify([createdAt, uid])).toString('base64url');
+}
+
+function readCursor(cursor: string): { createdAt: number; uid: string } {
+  try {
+    const [createdAt, uid] = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8')) as unknown[];
+    if (Number.isSafeInteger(createdAt) && typeof uid === 'string' && isStorableText(uid)) {
+      return { createdAt: createdAt as number, uid };
+    }
+  } catch {
+    // Answered below, like any other cursor that is none.
+  }
+  throw new ApiError('validation_error', { message: 'cursor: is not one that a page gave as nextCursor.' });
+}

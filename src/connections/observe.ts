@@ -1,0 +1,71 @@
+import type { UpstreamFault } from '../upstream/fault.ts';
+import type { Connection } from './connection.ts';
+import { type ConnectionsDeps, staleKey } from './deps.ts';
+import type { Healer } from './heal.ts';
+import { backoffMs } from './probe.ts';
+import type { Status } from './status.ts';
+
+/**
+ * Keeps the status true: whoever hears from an upstream says so here, without waiting for the write.
+ * The newest evidence wins, and evidence about an older URL or older headers does not count.
+ */
+export interface Observer {
+  /** The upstream answered as an MCP server does. */
+  succeeded(connection: Connection): void;
+  /** The upstream failed; if that alone proves nothing, a probe starts at once and decides. */
+  failed(connection: Connection, fault: UpstreamFault): void;
+  /** Resolves when every observation made so far is stored. */
+  settled(): Promise<void>;
+}
+
+export function createObserver(deps: ConnectionsDeps, healer: Healer): Observer {
+  const { clock, log } = deps;
+  const pending = new Set<Promise<void>>();
+
+  function inBackground(work: Promise<void>): void {
+    const tracked = work
+      .catch((error: unknown) => log.error({ err: error }, 'an observation could not be stored'))
+      .finally(() => pending.delete(tracked));
+    pending.add(tracked);
+  }
+
+  async function store(connection: Connection, status: Status): Promise<void> {
+    const { uid, namespace, id, targetVersion } = connection;
+    // Not before what it replaces, should the clock have gone back.
+    const at = Math.max(clock.now(), connection.statusAt);
+    await deps.store.write(async (transaction, stale) => {
+      const updated = await transaction
+        .updateTable('connections')
+        .set({
+          status: JSON.stringify(status),
+          status_at: at,
+          probe_at: status.state === 'error' ? at + backoffMs(0, deps) : null,
+          probe_attempt: status.state === 'error' ? 1 : 0,
+        })
+        .where('uid', '=', uid)
+        .where('target_version', '=', targetVersion)
+        .where('status_at', '<=', at)
+        .executeTakeFirst();
+      if (updated.numUpdatedRows > 0n) stale(staleKey(namespace, id));
+    });
+    healer.wake();
+  }
+
+  return {
+    succeeded(connection) {
+      if (connection.status.state !== 'connected') inBackground(store(connection, { state: 'connected' }));
+    },
+    failed(connection, fault) {
+      if (!fault.decisive) {
+        inBackground(healer.probeNow(connection));
+        return;
+      }
+      const { status } = connection;
+      if (status.state === 'error' && status.message === fault.message) return;
+      inBackground(store(connection, { state: 'error', message: fault.message }));
+    },
+    async settled() {
+      while (pending.size > 0) await Promise.all(pending);
+    },
+  };
+}

@@ -1,0 +1,92 @@
+import { ApiError } from '../platform/errors.ts';
+import { createTarget } from '../upstream/target.ts';
+import { type Connection, fromRow } from './connection.ts';
+import { checkConnectionId } from './connection-id.ts';
+import { insertConnection } from './create.ts';
+import { type ConnectionsDeps, staleKey } from './deps.ts';
+import { findConnection } from './find.ts';
+import { indexMetadata } from './metadata-index.ts';
+import { findingColumns, probe } from './probe.ts';
+import { type CheckedRequest, type ConnectionRequest, checkRequest, refuseMock } from './request.ts';
+import { flatHeaders, sealHeaders, unsealHeaders } from './sealed-headers.ts';
+
+const maxTries = 5;
+
+/**
+ * Creates or updates the connection `id`. `headers` and `metadata` replace the stored value as a whole, what is
+ * left out stays, and every set probes (design §8, PUT). `created` tells 201 from 200.
+ * Throws ApiError `validation_error`, `url_mismatch`, `conflict`.
+ */
+export async function setConnection(
+  deps: ConnectionsDeps,
+  namespace: string,
+  id: string,
+  request: ConnectionRequest,
+): Promise<{ connection: Connection; created: boolean }> {
+  checkConnectionId(id, deps.limits.connectionIdChars);
+  const checked = checkRequest(request, deps.limits);
+  // The probe runs outside any lock, so another writer may come between: then look again.
+  for (let tries = 0; tries < maxTries; tries++) {
+    const stored = await findConnection(deps.store, namespace, id);
+    if (!stored) {
+      refuseMock(request);
+      const connection = await insertConnection(deps, namespace, id, checked);
+      if (connection) return { connection, created: true };
+    } else {
+      const connection = await updateConnection(deps, stored, checked);
+      if (connection) return { connection, created: false };
+    }
+  }
+  throw new ApiError('conflict', { message: 'Other requests kept changing this connection.' });
+}
+
+async function updateConnection(
+  deps: ConnectionsDeps,
+  stored: Connection,
+  checked: CheckedRequest,
+): Promise<Connection | undefined> {
+  const { store, keyring, clock, sessions } = deps;
+  const { uid, namespace, id, mcpUrl } = stored;
+  if (checked.mcpUrl !== undefined && checked.mcpUrl !== mcpUrl) {
+    throw new ApiError('url_mismatch', {
+      message: `Connection "${id}" exists with a different mcpUrl. Leave mcpUrl out to keep it, or delete the connection first.`,
+    });
+  }
+  const headers =
+    checked.headers === undefined
+      ? await unsealHeaders(keyring, namespace, uid, stored.sealedHeaders)
+      : flatHeaders(checked.headers);
+  const sealed_headers =
+    checked.headers === undefined
+      ? stored.sealedHeaders
+      : await sealHeaders(keyring, namespace, uid, checked.headers);
+  const version = stored.targetVersion + (checked.headers === undefined ? 0 : 1);
+  const target = createTarget(uid, version, mcpUrl, headers);
+  const finding = await probe(deps, target);
+
+  const metadata = checked.metadata ?? stored.metadata;
+  const row = await store.write(async (transaction, stale) => {
+    const updated = await transaction
+      .updateTable('connections')
+      .set({
+        name: checked.name ?? stored.name,
+        metadata: metadata === null ? null : JSON.stringify(metadata),
+        sealed_headers,
+        target_version: version,
+        updated_at: clock.now(),
+        ...findingColumns(finding, 0, deps),
+      })
+      .where('uid', '=', uid)
+      .where('target_version', '=', stored.targetVersion)
+      .returningAll()
+      .executeTakeFirst();
+    if (!updated) return undefined;
+    if (checked.metadata) await indexMetadata(transaction, uid, namespace, checked.metadata);
+    stale(staleKey(namespace, id));
+    return updated;
+  });
+  if (!row) return undefined;
+  if (version !== stored.targetVersion) await sessions.end(uid);
+  if (finding.learned?.session) sessions.adopt(target, finding.learned.session);
+  return fromRow(row);
+}

@@ -1,0 +1,85 @@
+import type { RpcAnswer } from '../mcp/answer.ts';
+import { mirroredParams } from '../mcp/headers.ts';
+import { ApiError } from '../platform/errors.ts';
+import { callUpstream } from '../upstream/call.ts';
+import { UpstreamFault } from '../upstream/fault.ts';
+import type { GatewayDeps } from './deps.ts';
+import { fetchTools, refuseUnready } from './list-tools.ts';
+import { type ReachedConnection, reach } from './reach.ts';
+import type { Tool } from './tool-memory.ts';
+import { matchToolPath } from './tool-path.ts';
+
+const maxMessageChars = 1000;
+
+/**
+ * Calls the tool at `path` with `args`, which only the upstream judges. Returns its CallToolResult as it is,
+ * `isError` included. `signal` ends with the caller and cancels the call.
+ * Throws ApiError: `tool_not_found`, `tool_error` for a JSON-RPC error, upstream and readiness errors.
+ */
+export async function callTool(
+  deps: GatewayDeps,
+  namespace: string,
+  connectionId: string,
+  path: string,
+  args: Record<string, unknown>,
+  signal: AbortSignal,
+): Promise<Record<string, unknown>> {
+  const reached = await reach(deps, namespace, connectionId, refuseUnready);
+  const remembered = deps.toolMemory.get(reached.target);
+  const tool = findTool(remembered ?? [], path) ?? findTool(await fetchTools(deps, reached, signal), path);
+  if (!tool) throw new ApiError('tool_not_found');
+  const answer = await askForCall(deps, reached, tool, args, signal);
+  if (answer.kind === 'result') return completeResult(answer.result);
+  // The tool may have gone since its list was read: "unknown tool" has no code of its own in MCP.
+  if (remembered && !findTool(await fetchTools(deps, reached, signal), path))
+    throw new ApiError('tool_not_found');
+  throw new ApiError('tool_error', {
+    message:
+      answer.message.slice(0, maxMessageChars) || `The upstream answered JSON-RPC error ${answer.code}.`,
+  });
+}
+
+function findTool(tools: readonly Tool[], path: string): Tool | undefined {
+  const match = matchToolPath(tools, path);
+  return match?.kind === 'tool' ? match.tool : undefined;
+}
+
+async function askForCall(
+  deps: GatewayDeps,
+  { connection, target }: ReachedConnection,
+  tool: Tool,
+  args: Record<string, unknown>,
+  caller: AbortSignal,
+): Promise<RpcAnswer> {
+  const { transport, sessions, limits, observer } = deps;
+  const signal = AbortSignal.any([caller, AbortSignal.timeout(limits.callHeadMs)]);
+  const params = { name: tool.name, arguments: args };
+  const mirrored = mirroredParams(tool.inputSchema, args);
+  try {
+    const answer = await callUpstream(
+      transport,
+      sessions,
+      target,
+      connection.protocol,
+      'tools/call',
+      params,
+      signal,
+      mirrored,
+    );
+    observer.succeeded(connection);
+    return answer;
+  } catch (error) {
+    if (!(error instanceof UpstreamFault)) throw error;
+    if (!caller.aborted) observer.failed(connection, error);
+    throw error.toApiError();
+  }
+}
+
+/** A modern server may ask back instead of answering (MCP 2026-07-28, mrtr); over REST nobody can reply. */
+function completeResult(result: Record<string, unknown>): Record<string, unknown> {
+  const kind = result.resultType;
+  if (kind === undefined || kind === 'complete') return result;
+  throw new ApiError('tool_error', {
+    message: `The tool answered "${String(kind).slice(0, 40)}", which only an MCP client can go on with.`,
+  });
+}

@@ -1,0 +1,85 @@
+import type { Connection } from '../connections/connection.ts';
+import { allConnections } from '../connections/list.ts';
+import type { Status } from '../connections/status.ts';
+import { ApiError } from '../platform/errors.ts';
+import { UpstreamFault } from '../upstream/fault.ts';
+import type { GatewayDeps } from './deps.ts';
+import { fetchTools, refuseUnready } from './list-tools.ts';
+import { isUnready, reach } from './reach.ts';
+import type { Tool } from './tool-memory.ts';
+
+/** What one connection contributes; `error` instead of `tools` if it has none to show (design §8, Lists). */
+export interface ToolsEnvelope {
+  status: Status;
+  tools?: readonly Tool[];
+  error?: { error: string; message: string };
+}
+
+/**
+ * The tools of every connection of a namespace, asked at once: each upstream has its own time limit, so a dead
+ * one costs that and no more, and is named with its error. Connections that wait for their user are not called.
+ */
+export async function listNamespaceTools(
+  deps: GatewayDeps,
+  namespace: string,
+  caller: AbortSignal,
+): Promise<Record<string, ToolsEnvelope>> {
+  const connections: Connection[] = [];
+  for await (const connection of allConnections(deps.store, namespace, deps.limits.connectionsPage)) {
+    connections.push(connection);
+  }
+  const envelopes: [string, ToolsEnvelope][] = [];
+  const queue = connections.entries();
+  const workers = Array.from({ length: deps.limits.namespaceListConcurrency }, async () => {
+    for (const [index, connection] of queue) {
+      envelopes[index] = [connection.id, await envelope(deps, connection, caller)];
+    }
+  });
+  await Promise.all(workers);
+  return Object.fromEntries(envelopes);
+}
+
+async function envelope(
+  deps: GatewayDeps,
+  connection: Connection,
+  caller: AbortSignal,
+): Promise<ToolsEnvelope> {
+  const { status } = connection;
+  if (isUnready(status)) return { status, error: errorBody(refuseUnready(status)) };
+  const expiry = startExpiry(deps.limits.namespaceListMs);
+  try {
+    const tools = await Promise.race([listOne(deps, connection, caller), expiry.reached]);
+    return { status: { state: 'connected' }, tools };
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    return { status: statusAfter(error, status), error: errorBody(error) };
+  } finally {
+    expiry.cancel();
+  }
+}
+
+async function listOne(
+  deps: GatewayDeps,
+  { namespace, id }: Connection,
+  caller: AbortSignal,
+): Promise<readonly Tool[]> {
+  const reached = await reach(deps, namespace, id, refuseUnready);
+  return fetchTools(deps, reached, caller, deps.limits.namespaceListMs);
+}
+
+/** Also covers what comes before the listing: a connection that never answered is probed first. */
+function startExpiry(ms: number): { reached: Promise<never>; cancel: () => void } {
+  const { promise, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(() => reject(new ApiError('upstream_timeout')), ms);
+  return { reached: promise, cancel: () => clearTimeout(timer) };
+}
+
+/** What the observer stores for the same failure, at once or a moment later. */
+function statusAfter(error: ApiError, before: Status): Status {
+  const decisive = error.cause instanceof UpstreamFault && error.cause.decisive;
+  return decisive ? { state: 'error', message: error.message } : before;
+}
+
+function errorBody(error: ApiError): { error: string; message: string } {
+  return { error: error.code, message: error.message };
+}

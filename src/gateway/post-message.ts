@@ -1,0 +1,277 @@
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import { errorMessage } from '../mcp/answer.ts';
+import { forwardedHeaders, sessionHeader, statelessSession, versionHeader } from '../mcp/headers.ts';
+import { findTopLevelId, isDeeperThan } from '../mcp/json-scan.ts';
+import { type IncomingMessage, type RequestId, readMessage, revisionOf } from '../mcp/message.ts';
+import { ApiError, type ErrorDetails } from '../platform/errors.ts';
+import { tellCancelled } from '../upstream/cancel.ts';
+import { faultOfError, faultOfStatus } from '../upstream/fault.ts';
+import { maySayLostSession, type PooledSession, pooledRevision } from '../upstream/sessions.ts';
+import type { GatewayDeps } from './deps.ts';
+import { type ReachedConnection, reach, type UnreadyStatus } from './reach.ts';
+import { type Refusal, type RelayCall, relay } from './relay.ts';
+
+/** One POST to the MCP endpoint of a connection, by a caller who may execute there. */
+export interface McpPost {
+  namespace: string;
+  connectionId: string;
+  headers: IncomingHttpHeaders;
+  body: Buffer;
+}
+
+/**
+ * Answers a POST to a connection's MCP endpoint on `response`: relays it to an upstream of the caller's era.
+ * Every outcome is a JSON-RPC answer (api.md §3.3); never throws.
+ */
+export function postMessage(deps: GatewayDeps, post: McpPost, response: ServerResponse): void {
+  let id: RequestId | undefined;
+  try {
+    const message = parseBody(post.body, deps.limits.jsonDepth);
+    id = message.id;
+    const reached = reach(deps, post.namespace, post.connectionId, refuseUnready);
+    if (reached instanceof Promise) {
+      reached
+        .then((connection) => forward(deps, post, message, connection, response))
+        .catch((error: unknown) => answerError(deps, response, id, error));
+    } else {
+      const forwarded = forward(deps, post, message, reached, response);
+      forwarded?.catch((error: unknown) => answerError(deps, response, id, error));
+    }
+  } catch (error) {
+    answerError(deps, response, id, error);
+  }
+}
+
+function parseBody(body: Buffer, maxDepth: number): IncomingMessage {
+  if (isDeeperThan(body, maxDepth)) {
+    throw new ApiError('invalid_json', { message: `The body nests deeper than ${maxDepth} levels.` });
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(body.toString('utf8'));
+  } catch (cause) {
+    throw new ApiError('invalid_json', { cause });
+  }
+  return readMessage(value);
+}
+
+function forward(
+  deps: GatewayDeps,
+  post: McpPost,
+  message: IncomingMessage,
+  reached: ReachedConnection,
+  response: ServerResponse,
+): Promise<void> | undefined {
+  const { headers, body } = post;
+  const { revision, era, stated } = revisionOf(message, headers[versionHeader] as string | undefined);
+  const { protocol } = reached.connection;
+  if (era === 'modern') {
+    // A session id from a modern caller is a leftover, and ignored (MCP 2026-07-28, streamable-http).
+    if (!protocol.modern) throw revisionMismatch(revision, protocol.legacy as string);
+    const call = { target: reached.target, body, headers: forwardedHeaders(headers), id: message.id };
+    send(deps, reached, { ...call, replacedId: undefined }, response, undefined);
+    return undefined;
+  }
+  const session = headers[sessionHeader];
+  if (session !== undefined && session !== statelessSession) throw new ApiError('session_not_found');
+  if (!protocol.legacy) throw revisionMismatch(revision, protocol.modern as string);
+
+  if (message.method === 'initialize') return answerInitialize(deps, message, reached, response);
+  if (message.method === 'notifications/initialized') {
+    // The pooled session has been initialized already.
+    response.writeHead(202, { 'content-length': 0 }).end();
+    return undefined;
+  }
+  const spoken = stated ? pooledRevision(revision) : protocol.legacy;
+  const known = deps.sessions.find(reached.target, spoken);
+  if (known) {
+    sendInSession(deps, reached, message, body, spoken, known, response, true);
+    return undefined;
+  }
+  return deps.sessions.acquire(reached.target, spoken).then(
+    (opened) => sendInSession(deps, reached, message, body, spoken, opened, response, true),
+    (error: unknown) => fail(deps, reached, message.id, error, response),
+  );
+}
+
+/** A pooled session has been initialized with the upstream; its result is the caller's answer. */
+async function answerInitialize(
+  deps: GatewayDeps,
+  message: IncomingMessage,
+  reached: ReachedConnection,
+  response: ServerResponse,
+): Promise<void> {
+  const asked = message.params?.protocolVersion;
+  if (typeof asked !== 'string' || message.id === undefined) {
+    throw new ApiError('validation_error', { message: 'params.protocolVersion: must be a string.' });
+  }
+  try {
+    const session = await deps.sessions.acquire(reached.target, pooledRevision(asked));
+    deps.observer.succeeded(reached.connection);
+    writeJson(response, 200, { jsonrpc: '2.0', id: message.id, result: session.result });
+  } catch (error) {
+    fail(deps, reached, message.id, error, response);
+  }
+}
+
+function sendInSession(
+  deps: GatewayDeps,
+  reached: ReachedConnection,
+  message: IncomingMessage,
+  body: Buffer,
+  revision: string,
+  session: PooledSession,
+  response: ServerResponse,
+  mayReopen: boolean,
+): void {
+  const { target } = reached;
+  const call = { target, headers: session.headers, id: message.id, ...withOurId(deps, message, body) };
+  const reopen = async (): Promise<boolean> => {
+    if (!mayReopen || session.id === undefined || !(await deps.sessions.isLost(session))) return false;
+    deps.sessions.drop(session);
+    const fresh = await deps.sessions.acquire(target, revision);
+    if (!response.destroyed) {
+      sendInSession(deps, reached, message, body, revision, fresh, response, false);
+    }
+    return true;
+  };
+  send(deps, reached, call, response, reopen);
+}
+
+/** The session is shared, so the request travels under an id that no other call has (see SessionPool). */
+function withOurId(
+  deps: GatewayDeps,
+  message: IncomingMessage,
+  body: Buffer,
+): Pick<RelayCall, 'body' | 'replacedId'> {
+  if (message.id === undefined) return { body, replacedId: undefined };
+  const span = findTopLevelId(body);
+  if (span === undefined || span === 'repeated') {
+    throw new ApiError('invalid_message', { message: '"id" must be there once.' });
+  }
+  const ours = deps.sessions.uniqueId();
+  return {
+    body: Buffer.concat([body.subarray(0, span.start), Buffer.from(`"${ours}"`), body.subarray(span.end)]),
+    replacedId: { ours, theirs: body.subarray(span.start, span.end) },
+  };
+}
+
+function send(
+  deps: GatewayDeps,
+  reached: ReachedConnection,
+  call: RelayCall,
+  response: ServerResponse,
+  reopen: (() => Promise<boolean>) | undefined,
+): void {
+  const { connection } = reached;
+  relay(deps.relay, call, response, {
+    answered: () => deps.observer.succeeded(connection),
+    abandoned: () => {
+      if (call.replacedId) tellCancelled(deps.transport, call.target, call.headers, call.replacedId.ours);
+    },
+    failed(fault, sent) {
+      deps.observer.failed(connection, fault);
+      if (!sent) answerError(deps, response, call.id, fault.toApiError());
+    },
+    refused(refusal) {
+      if (!reopen || !maySayLostSession(refusal.status, refusal.rpcCode)) {
+        pass(deps, reached, call, refusal, response);
+        return;
+      }
+      reopen()
+        .then((reopened) => reopened || pass(deps, reached, call, refusal, response))
+        .catch((error: unknown) => fail(deps, reached, call.id, error, response));
+    },
+  });
+}
+
+/** Statuses that a caller's own message brings about, so that the caller gets a 4xx and not our 502. */
+const callerFaults = new Set([400, 406, 413, 415, 422]);
+
+function pass(
+  deps: GatewayDeps,
+  { connection, target }: ReachedConnection,
+  call: RelayCall,
+  refusal: Refusal,
+  response: ServerResponse,
+): void {
+  const { status, retryAfter } = refusal;
+  if (response.destroyed) return;
+  const isFault = status === 401 || status === 403 || status >= 500;
+  if (!isFault && refusal.pass) {
+    deps.observer.succeeded(connection);
+    refusal.pass();
+    return;
+  }
+  if (status === 429) {
+    const details: ErrorDetails = retryAfter ? { headers: { 'retry-after': retryAfter } } : {};
+    answerError(deps, response, call.id, new ApiError('rate_limited', details));
+    return;
+  }
+  if (callerFaults.has(status)) {
+    answerError(
+      deps,
+      response,
+      call.id,
+      new ApiError('upstream_rejected', { message: `The upstream rejected the message (${status}).` }),
+    );
+    return;
+  }
+  fail(deps, { connection }, call.id, faultOfStatus(status, target), response);
+}
+
+function fail(
+  deps: GatewayDeps,
+  { connection }: Pick<ReachedConnection, 'connection'>,
+  id: RequestId | undefined,
+  error: unknown,
+  response: ServerResponse,
+): void {
+  if (error instanceof ApiError) return answerError(deps, response, id, error);
+  const fault = faultOfError(error);
+  deps.observer.failed(connection, fault);
+  answerError(deps, response, id, fault.toApiError());
+}
+
+/** The answers that the Connect API gives while the user of the connection must act (api.md §3.3). */
+function refuseUnready(status: UnreadyStatus): ApiError {
+  if (status.state === 'input_required') {
+    return new ApiError('mcp_input_required', { data: { http: status.http, missing: status.missing } });
+  }
+  const authorizationUrl = status.authorizationUrl ?? status.setupUrl;
+  return new ApiError('mcp_authorization_required', { data: { authorizationUrl } });
+}
+
+function revisionMismatch(caller: string, upstream: string): ApiError {
+  return new ApiError('revision_mismatch', {
+    message: `The caller speaks MCP ${caller}, the upstream ${upstream}. Call in ${upstream}, or use .tools, which speaks both.`,
+    data: { requested: caller, supported: [upstream] },
+  });
+}
+
+function answerError(
+  deps: GatewayDeps,
+  response: ServerResponse,
+  id: RequestId | undefined,
+  error: unknown,
+): void {
+  if (response.headersSent || response.destroyed) return;
+  const known = error instanceof ApiError ? error : new ApiError('internal_error', { cause: error });
+  if (known.status === 500) deps.log.error({ err: error }, 'a relayed call failed');
+  writeJson(response, known.status, errorMessage(known, id), known.answerHeaders());
+}
+
+function writeJson(
+  response: ServerResponse,
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {},
+): void {
+  const bytes = Buffer.from(JSON.stringify(body));
+  response.writeHead(status, {
+    ...headers,
+    'content-type': 'application/json',
+    'content-length': bytes.length,
+  });
+  response.end(bytes);
+}

@@ -1,0 +1,377 @@
+import type { ServerResponse } from 'node:http';
+import type { Dispatcher } from 'undici';
+import { errorMessage } from '../mcp/answer.ts';
+import type { RequestId } from '../mcp/message.ts';
+import type { Limits } from '../platform/limits.ts';
+import { redirectPath, tooLarge } from '../upstream/exchange.ts';
+import { faultOfContentType, faultOfError, UpstreamFault } from '../upstream/fault.ts';
+import type { Target } from '../upstream/target.ts';
+import type { Deadlines } from './deadlines.ts';
+import { IdRestorer } from './restore-id.ts';
+
+/** One call to pass through. */
+export interface RelayCall {
+  target: Target;
+  /** JSON-RPC message as it goes upstream. */
+  body: Buffer;
+  /** Headers besides the target's own and the content negotiation. */
+  headers: readonly string[];
+  /** The caller's request id; undefined for a notification. */
+  id: RequestId | undefined;
+  /** The id that `body` carries instead, and the JSON text of the caller's. */
+  replacedId: { ours: string; theirs: Buffer } | undefined;
+}
+
+/** What the relay tells its owner; each call ends with exactly one of these. */
+export interface RelayEvents {
+  /** The upstream answered in its protocol, and the answer went to the caller. */
+  answered(): void;
+  /** The upstream refused by HTTP status or by a small JSON-RPC error; nothing was sent to the caller yet. */
+  refused(refusal: Refusal): void;
+  /** The upstream failed. If `sent`, the caller has got a part already and was told what still could be. */
+  failed(fault: UpstreamFault, sent: boolean): void;
+  /** The caller went away before the end. */
+  abandoned(): void;
+}
+
+export interface Refusal {
+  status: number;
+  /** The JSON-RPC error code, if the body is a JSON-RPC error. */
+  rpcCode: number | undefined;
+  retryAfter: string | undefined;
+  /** Passes the JSON-RPC error on to the caller as it is; undefined if the body was none. */
+  pass: (() => void) | undefined;
+}
+
+export interface RelayDeps {
+  dispatcher: Dispatcher;
+  limits: Limits;
+  deadlines: Deadlines;
+  now: () => number;
+}
+
+const contentHeaders = [
+  'content-type',
+  'application/json',
+  'accept',
+  'application/json, text/event-stream',
+] as const;
+
+/**
+ * Passes one JSON-RPC message to the upstream and the bytes of the answer back, unparsed: undici's dispatch
+ * straight to the response. JSON is held back up to a limit, so that a cut-off can still be answered properly;
+ * events stream as they come, with back-pressure.
+ */
+export function relay(deps: RelayDeps, call: RelayCall, response: ServerResponse, events: RelayEvents): void {
+  new Relay(deps, call, response, events).dispatch(call.target.path);
+}
+
+/** What is being done with the body of the upstream's answer. */
+type Mode = 'hold' | 'stream' | 'judge' | 'ignore';
+
+class Relay implements Dispatcher.DispatchHandler {
+  readonly #deps: RelayDeps;
+  readonly #call: RelayCall;
+  readonly #response: ServerResponse;
+  readonly #events: RelayEvents;
+  readonly #startedAt: number;
+  readonly #onClose: () => void;
+  #controller: Dispatcher.DispatchController | undefined;
+  /** The hop that a redirect ended; what it still says does not count. */
+  #left: Dispatcher.DispatchController | undefined;
+  #path = '';
+  #redirectsLeft: number;
+  #mode: Mode = 'ignore';
+  #isEvents = false;
+  #status = 0;
+  #headers: Record<string, string | string[] | undefined> = {};
+  #held: Buffer[] = [];
+  #bytes = 0;
+  #restorer: IdRestorer | undefined;
+  #ended = false;
+
+  constructor(deps: RelayDeps, call: RelayCall, response: ServerResponse, events: RelayEvents) {
+    this.#deps = deps;
+    this.#call = call;
+    this.#response = response;
+    this.#events = events;
+    this.#redirectsLeft = deps.limits.redirects;
+    this.#startedAt = deps.now();
+    this.#onClose = () => this.#abandon();
+    response.once('close', this.#onClose);
+  }
+
+  dispatch(path: string): void {
+    const { target, body, headers } = this.#call;
+    this.#path = path;
+    this.#deps.deadlines.set(this, this.#startedAt + this.#deps.limits.callHeadMs);
+    this.#deps.dispatcher.dispatch(
+      {
+        origin: target.origin,
+        path,
+        method: 'POST',
+        headers: [...contentHeaders, ...target.headers.reveal(), ...headers],
+        body,
+        headersTimeout: 0,
+        bodyTimeout: 0,
+      },
+      this,
+    );
+  }
+
+  /** Called by `Deadlines` when time is up. */
+  expire(): void {
+    this.#fail(new UpstreamFault('timeout', 'upstream did not answer in time'));
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#ended) controller.abort(new Error('the caller went away'));
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
+    if (this.#ended) return;
+    this.#status = status;
+    this.#headers = headers;
+    if (status >= 300 && status < 400) return this.#redirect(controller, status);
+    const contentType = single(headers['content-type']);
+    const type = mediaType(contentType);
+    if (status < 200 || status > 299) {
+      this.#mode = type === 'application/json' ? 'judge' : 'ignore';
+      return;
+    }
+    if (this.#call.id === undefined) {
+      this.#mode = 'ignore';
+      return;
+    }
+    if (type === 'text/event-stream') this.#startStream(true);
+    else if (type === 'application/json') {
+      this.#mode = 'hold';
+      this.#restorer = this.#newRestorer();
+      if (Number(single(headers['content-length'])) > this.#deps.limits.relayedAnswerBytes) {
+        return this.#fail(tooLarge(this.#deps.limits.relayedAnswerBytes));
+      }
+      this.#deps.deadlines.set(this, this.#startedAt + this.#deps.limits.callJsonMs);
+    } else this.#fail(faultOfContentType(contentType));
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#ended || this.#mode === 'ignore' || controller === this.#left) return;
+    const { limits, deadlines } = this.#deps;
+    this.#bytes += chunk.length;
+    if (this.#mode === 'stream') {
+      if (!this.#isEvents && this.#bytes > limits.relayedAnswerBytes) {
+        return this.#fail(tooLarge(limits.relayedAnswerBytes));
+      }
+      if (this.#isEvents) deadlines.set(this, this.#eventDeadline());
+      if (!this.#write(chunk)) this.#pause(controller);
+      return;
+    }
+    if (this.#bytes > limits.heldAnswerBytes) {
+      if (this.#mode === 'judge') {
+        this.#mode = 'ignore';
+        this.#held = [];
+        return;
+      }
+      this.#held.push(chunk);
+      const held = this.#held;
+      this.#held = [];
+      this.#startStream(false);
+      if (!this.#write(Buffer.concat(held))) this.#pause(controller);
+      return;
+    }
+    this.#held.push(chunk);
+  }
+
+  onResponseEnd(controller: Dispatcher.DispatchController): void {
+    if (this.#ended || controller === this.#left) return;
+    switch (this.#mode) {
+      case 'stream': {
+        const rest = this.#restorer?.flush();
+        if (rest && rest.length > 0) this.#response.write(rest);
+        this.#finish();
+        this.#response.end();
+        this.#events.answered();
+        return;
+      }
+      case 'hold':
+        return this.#endHeld();
+      case 'judge':
+        return this.#refuse(readError(concat(this.#held)));
+      case 'ignore':
+        if (this.#status >= 200 && this.#status < 300) return this.#accept();
+        return this.#refuse(undefined);
+    }
+  }
+
+  onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
+    if (this.#ended || (controller !== undefined && controller === this.#left)) return;
+    this.#fail(faultOfError(error));
+  }
+
+  #endHeld(): void {
+    const body = concat(this.#held);
+    if (!looksLikeObject(body)) return this.#fail(faultOfContentType(undefined));
+    // A success that may be a refusal in disguise; larger ones are results.
+    if (body.length < 4096 && body.includes('"error"')) {
+      const error = readError(body);
+      if (error) return this.#refuse(error);
+    }
+    this.#sendJson(200, body);
+    this.#events.answered();
+  }
+
+  #sendJson(status: number, body: Buffer): void {
+    this.#restorer ??= this.#newRestorer();
+    const restored = this.#restorer
+      ? Buffer.concat([this.#restorer.push(body), this.#restorer.flush()])
+      : body;
+    this.#finish();
+    this.#response.writeHead(status, {
+      ...this.#passedHeaders(),
+      'content-type': 'application/json',
+      'content-length': restored.length,
+    });
+    this.#response.end(restored);
+  }
+
+  /** A notification was taken (MCP 2025-11-25, basic/transports: 202 without a body). */
+  #accept(): void {
+    if (this.#call.id !== undefined) {
+      return this.#fail(
+        new UpstreamFault('wrong_answer', `upstream answered ${this.#status} without an answer`),
+      );
+    }
+    this.#finish();
+    this.#response.writeHead(202, { 'content-length': 0 });
+    this.#response.end();
+    this.#events.answered();
+  }
+
+  #refuse(error: { code: number; body: Buffer } | undefined): void {
+    this.#finish();
+    const status = this.#status;
+    this.#events.refused({
+      status,
+      rpcCode: error?.code,
+      retryAfter: single(this.#headers['retry-after']),
+      pass: error && (() => this.#sendJson(status, error.body)),
+    });
+  }
+
+  #redirect(controller: Dispatcher.DispatchController, status: number): void {
+    const location = single(this.#headers.location);
+    try {
+      const next = redirectPath(this.#call.target, this.#path, status, location, this.#redirectsLeft--);
+      this.#left = controller;
+      this.#controller = undefined;
+      this.dispatch(next);
+    } catch (fault) {
+      this.#fail(faultOfError(fault));
+    }
+    controller.abort(new Error('redirected'));
+  }
+
+  #startStream(isEvents: boolean): void {
+    this.#mode = 'stream';
+    this.#isEvents = isEvents;
+    this.#restorer ??= this.#newRestorer();
+    this.#response.writeHead(200, {
+      ...this.#passedHeaders(),
+      'content-type': isEvents ? 'text/event-stream' : 'application/json',
+      ...(isEvents ? { 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' } : {}),
+    });
+    if (isEvents) {
+      this.#response.flushHeaders();
+      this.#deps.deadlines.set(this, this.#eventDeadline());
+    }
+  }
+
+  #eventDeadline(): number {
+    const { limits, now } = this.#deps;
+    return Math.min(now() + limits.callSseIdleMs, this.#startedAt + limits.callSseMs);
+  }
+
+  #write(chunk: Buffer): boolean {
+    const bytes = this.#restorer ? this.#restorer.push(chunk) : chunk;
+    return bytes.length === 0 || this.#response.write(bytes);
+  }
+
+  /** A slow reader slows the upstream down instead of filling this process. */
+  #pause(controller: Dispatcher.DispatchController): void {
+    controller.pause();
+    this.#response.once('drain', () => controller.resume());
+  }
+
+  #fail(fault: UpstreamFault): void {
+    const sent = this.#response.headersSent;
+    this.#finish();
+    this.#controller?.abort(fault);
+    if (sent) {
+      if (this.#isEvents) {
+        // The blank line ends a half-sent event; then the error, as the last word on this request.
+        const message = errorMessage(fault.toApiError(), this.#call.id);
+        this.#response.end(`\n\nevent: message\ndata: ${JSON.stringify(message)}\n\n`);
+      } else this.#response.destroy();
+    }
+    this.#events.failed(fault, sent);
+  }
+
+  #abandon(): void {
+    if (this.#ended) return;
+    this.#finish();
+    this.#controller?.abort(new Error('the caller went away'));
+    this.#events.abandoned();
+  }
+
+  #finish(): void {
+    this.#ended = true;
+    this.#deps.deadlines.delete(this);
+    this.#response.off('close', this.#onClose);
+  }
+
+  #newRestorer(): IdRestorer | undefined {
+    const replaced = this.#call.replacedId;
+    return replaced && new IdRestorer(replaced.ours, replaced.theirs);
+  }
+
+  #passedHeaders(): Record<string, string> {
+    const retryAfter = single(this.#headers['retry-after']);
+    return retryAfter === undefined ? {} : { 'retry-after': retryAfter };
+  }
+}
+
+function concat(chunks: readonly Buffer[]): Buffer {
+  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
+}
+
+/** Whether the first character that counts opens an object: the cheapest sign of JSON-RPC. */
+function looksLikeObject(body: Buffer): boolean {
+  for (const byte of body) {
+    if (byte === 0x7b) return true;
+    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return false;
+  }
+  return false;
+}
+
+function readError(body: Buffer): { code: number; body: Buffer } | undefined {
+  try {
+    const { jsonrpc, error } = JSON.parse(body.toString('utf8'));
+    return jsonrpc === '2.0' && typeof error?.code === 'number' ? { code: error.code, body } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function mediaType(contentType: string | undefined): string | undefined {
+  if (contentType === 'application/json' || contentType === 'text/event-stream') return contentType;
+  return contentType?.split(';')[0]?.trim().toLowerCase();
+}
+
+function single(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value;
+}

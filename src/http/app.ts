@@ -1,0 +1,64 @@
+import cors from '@fastify/cors';
+import Fastify, { type FastifyBaseLogger, LogController } from 'fastify';
+import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Logger } from '../platform/logger.ts';
+import { guardAccess, requireDeclaredPermissions } from './access.ts';
+import { connectRoutes } from './connect/routes.ts';
+import type { App, HttpDeps } from './deps.ts';
+import { collectSchemas, serveDocumentation } from './documentation.ts';
+import { answerErrors, answerFrameworkError } from './error-answer.ts';
+import { healthRoute } from './health.ts';
+import { readJsonBodies } from './json-body.ts';
+import { createNamespaceRoute } from './namespaces/create-namespace.ts';
+import { deleteNamespaceRoute } from './namespaces/delete-namespace.ts';
+import { listNamespacesRoute } from './namespaces/list-namespaces.ts';
+import { setNamespaceRoute } from './namespaces/set-namespace.ts';
+import { listServersRoute } from './servers/list-servers.ts';
+
+/** Builds the one origin: every API, and what guards it. Not yet listening. */
+export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<App> {
+  const { limits } = deps;
+  const app: App = Fastify({
+    loggerInstance: deps.log as Logger & FastifyBaseLogger,
+    // Two log lines a request would cost the data path more than its own work.
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: limits.restBodyBytes,
+    requestTimeout: limits.requestReceiveMs,
+    keepAliveTimeout: limits.downstreamKeepAliveMs,
+    forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: limits.pathParameterChars, ignoreTrailingSlash: true },
+    frameworkErrors: answerFrameworkError,
+  }).withTypeProvider<ZodTypeProvider>();
+  app.setValidatorCompiler(validatorCompiler);
+  // Answers are built from typed values; checking them again is the contract suite's work.
+  app.setSerializerCompiler(() => (answer) => JSON.stringify(answer));
+
+  requireDeclaredPermissions(app);
+  answerErrors(app);
+  readJsonBodies(app, limits);
+  await app.register(cors, {
+    origin: (origin, answer) => answer(null, origin !== undefined && deps.allowList.allowsOrigin(origin)),
+    methods: ['GET', 'POST', 'PUT', 'DELETE', 'PATCH'],
+    exposedHeaders: ['mcp-session-id', 'retry-after', 'x-should-retry', 'www-authenticate'],
+    maxAge: 600,
+  });
+  guardAccess(app, deps);
+  await collectSchemas(app);
+
+  healthRoute(app, deps);
+  listNamespacesRoute(app, deps);
+  createNamespaceRoute(app, deps);
+  setNamespaceRoute(app, deps);
+  deleteNamespaceRoute(app, deps);
+  listServersRoute(app);
+  await app.register(async (scope: App) => connectRoutes(scope, deps), { prefix: '/connect' });
+  await app.register(async (scope: App) => {
+    // The same routes once more; the document describes them once.
+    scope.addHook('onRoute', (route) => {
+      route.schema = { ...route.schema, hide: true };
+    });
+    connectRoutes(scope, deps);
+  });
+  await serveDocumentation(app, publicUrl);
+  return app;
+}

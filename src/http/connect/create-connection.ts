@@ -1,0 +1,27 @@
+import { connectionSchema, present } from '../../connections/connection.ts';
+import { createConnection } from '../../connections/create.ts';
+import { connectionRequestSchema } from '../../connections/request.ts';
+import type { App, HttpDeps } from '../deps.ts';
+import { commonErrors, namespaceParams, validationErrorSchema } from './parameters.ts';
+
+/** `POST /{ns}`: 201 with the probed connection, whatever state its upstream is in. */
+export function createConnectionRoute(app: App, deps: HttpDeps): void {
+  app.post(
+    '/:namespace',
+    {
+      config: { permission: 'connections:write', inNamespace: true },
+      schema: {
+        operationId: 'createConnection',
+        tags: ['connect'],
+        summary: 'Create a connection under a generated id',
+        params: namespaceParams,
+        body: connectionRequestSchema.optional(),
+        response: { 201: connectionSchema, 400: validationErrorSchema, ...commonErrors },
+      },
+    },
+    async (request, reply) => {
+      const connection = await createConnection(deps, request.params.namespace, request.body ?? {});
+      return reply.code(201).send(present(connection));
+    },
+  );
+}

@@ -1,0 +1,34 @@
+import { z } from 'zod';
+import { getTool, listTools } from '../../gateway/list-tools.ts';
+import type { App, HttpDeps } from '../deps.ts';
+import { callerSignal, commonErrors, errorSchema, toolParams, toolSchema } from './parameters.ts';
+
+/** `GET /{ns}/{id}/.tools/{path…}`: one tool, or the tools of a category. */
+export function getToolRoute(app: App, deps: HttpDeps): void {
+  app.get(
+    '/:namespace/:connectionId/.tools/*',
+    {
+      config: { permission: 'connections:execute', inNamespace: true },
+      schema: {
+        operationId: 'getTool',
+        tags: ['tools'],
+        summary: 'Get a tool, or list a category of tools',
+        description: 'A dotted name may be spelled `a.b`, `a%2Fb` or `a/b`.',
+        params: toolParams,
+        response: {
+          200: z.union([toolSchema, z.strictObject({ tools: z.array(toolSchema) })]),
+          ...commonErrors,
+          422: errorSchema.describe('The connection waits for its user'),
+          502: errorSchema.describe('The upstream failed'),
+          504: errorSchema.describe('The upstream was too slow'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { namespace, connectionId, '*': path } = request.params;
+      const signal = callerSignal(request, reply);
+      if (path === '') return { tools: await listTools(deps, namespace, connectionId, signal) } as never;
+      return (await getTool(deps, namespace, connectionId, path, signal)) as never;
+    },
+  );
+}

@@ -1,0 +1,65 @@
+import { z } from 'zod';
+import { connectionSchema, present } from '../../connections/connection.ts';
+import { listConnections } from '../../connections/list.ts';
+import { ApiError } from '../../platform/errors.ts';
+import type { App, HttpDeps } from '../deps.ts';
+import { commonErrors, namespaceParams, validationErrorSchema } from './parameters.ts';
+
+const querySchema = z
+  .object({
+    limit: z
+      .string()
+      .regex(/^\d{1,4}$/, 'must be a whole number from 1 to 100')
+      .transform(Number)
+      .pipe(z.number().min(1).max(100))
+      .optional()
+      .meta({ description: 'Page size, 1 to 100; 100 by default.' }),
+    cursor: z.string().optional().meta({ description: '`nextCursor` of the page before.' }),
+    name: z.string().optional().meta({ description: 'Exact name.' }),
+    mcpUrl: z.string().optional().meta({ description: 'Exact URL.' }),
+  })
+  .catchall(z.string())
+  .meta({ description: 'Also `metadata.{key}={value}` or `metadata[{key}]={value}`, any number of them.' });
+
+/** `GET /{ns}`: a page of stored connections; waits for no upstream. */
+export function listConnectionsRoute(app: App, deps: HttpDeps): void {
+  app.get(
+    '/:namespace',
+    {
+      config: { permission: 'connections:read', inNamespace: true },
+      schema: {
+        operationId: 'listConnections',
+        tags: ['connect'],
+        summary: 'List connections',
+        description:
+          'Oldest first. Filter on metadata with `metadata.{key}={value}` or `metadata[{key}]={value}`.',
+        params: namespaceParams,
+        querystring: querySchema,
+        response: {
+          200: z.strictObject({ connections: z.array(connectionSchema), nextCursor: z.string().nullable() }),
+          400: validationErrorSchema,
+          ...commonErrors,
+        },
+      },
+    },
+    async (request) => {
+      const { limit = deps.limits.connectionsPage, cursor, name, mcpUrl, ...rest } = request.query;
+      const query = { limit, cursor, name, mcpUrl, metadata: metadataFilters(rest) };
+      const page = await listConnections(deps.store, request.params.namespace, query);
+      return { connections: page.connections.map(present), nextCursor: page.nextCursor };
+    },
+  );
+}
+
+/** `metadata.a.b` is the literal key `a.b` (design §8, Lists). Throws for any other query parameter. */
+function metadataFilters(rest: Record<string, string>): [string, string][] {
+  return Object.entries(rest).map(([parameter, value]) => {
+    const key = /^metadata\.(.+)$/s.exec(parameter)?.[1] ?? /^metadata\[(.+)\]$/s.exec(parameter)?.[1];
+    if (key === undefined) {
+      throw new ApiError('validation_error', {
+        message: `${parameter.slice(0, 100)}: is no known query parameter.`,
+      });
+    }
+    return [key, value];
+  });
+}

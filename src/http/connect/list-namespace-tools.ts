@@ -1,0 +1,34 @@
+import { z } from 'zod';
+import { statusSchema } from '../../connections/status.ts';
+import { listNamespaceTools } from '../../gateway/list-namespace-tools.ts';
+import type { App, HttpDeps } from '../deps.ts';
+import { callerSignal, commonErrors, errorSchema, namespaceParams, toolSchema } from './parameters.ts';
+
+/** `GET /{ns}/.tools`: one envelope a connection; a failing upstream fails only its own. */
+export function listNamespaceToolsRoute(app: App, deps: HttpDeps): void {
+  app.get(
+    '/:namespace/.tools',
+    {
+      config: { permission: 'connections:execute', inNamespace: true },
+      schema: {
+        operationId: 'listNamespaceTools',
+        tags: ['tools'],
+        summary: 'List the tools of every connection in a namespace',
+        params: namespaceParams,
+        response: {
+          200: z.record(
+            z.string(),
+            z.strictObject({
+              status: statusSchema,
+              tools: z.array(toolSchema).optional(),
+              error: errorSchema.optional(),
+            }),
+          ),
+          ...commonErrors,
+        },
+      },
+    },
+    async (request, reply) =>
+      (await listNamespaceTools(deps, request.params.namespace, callerSignal(request, reply))) as never,
+  );
+}

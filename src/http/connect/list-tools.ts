@@ -1,0 +1,33 @@
+import { z } from 'zod';
+import { listTools } from '../../gateway/list-tools.ts';
+import type { App, HttpDeps } from '../deps.ts';
+import { callerSignal, commonErrors, connectionParams, errorSchema, toolSchema } from './parameters.ts';
+
+/** `GET /{ns}/{id}/.tools`: asked of the upstream now. */
+export function listToolsRoute(app: App, deps: HttpDeps): void {
+  app.get(
+    '/:namespace/:connectionId/.tools',
+    {
+      config: { permission: 'connections:execute', inNamespace: true },
+      schema: {
+        operationId: 'listTools',
+        tags: ['tools'],
+        summary: 'List the tools of a connection',
+        params: connectionParams,
+        response: {
+          200: z.strictObject({ tools: z.array(toolSchema) }),
+          ...commonErrors,
+          422: errorSchema.describe('The connection waits for its user'),
+          502: errorSchema.describe('The upstream failed'),
+          504: errorSchema.describe('The upstream was too slow'),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { namespace, connectionId } = request.params;
+      return {
+        tools: (await listTools(deps, namespace, connectionId, callerSignal(request, reply))) as never,
+      };
+    },
+  );
+}

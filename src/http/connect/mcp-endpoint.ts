@@ -1,0 +1,77 @@
+import { z } from 'zod';
+import { postMessage } from '../../gateway/post-message.ts';
+import { ApiError } from '../../platform/errors.ts';
+import type { App, HttpDeps } from '../deps.ts';
+import { connectionParams } from './parameters.ts';
+
+const path = '/:namespace/:connectionId/mcp';
+const config = {
+  permission: 'connections:execute',
+  inNamespace: true,
+  errors: 'jsonrpc',
+  checkOrigin: true,
+} as const;
+
+const rpcErrorSchema = z
+  .strictObject({
+    jsonrpc: z.literal('2.0'),
+    id: z.union([z.string(), z.number(), z.null()]),
+    error: z.strictObject({ code: z.number(), message: z.string(), data: z.unknown().optional() }),
+  })
+  .meta({ id: 'JsonRpcError' });
+
+/**
+ * The MCP endpoint of a connection: POST relays, everything else is 405, because this endpoint keeps no
+ * sessions (api.md §3.3). The body stays bytes: the data plane parses it once, and passes it on as it came.
+ */
+export function mcpEndpointRoutes(app: App, deps: HttpDeps): void {
+  app.register(async (scope: App) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) =>
+      done(null, body),
+    );
+    scope.post(
+      path,
+      {
+        config,
+        bodyLimit: deps.limits.mcpBodyBytes,
+        // Described for readers; the data plane validates nothing but the JSON-RPC frame.
+        validatorCompiler: () => () => true,
+        schema: {
+          operationId: 'postMcpMessage',
+          tags: ['mcp'],
+          summary: 'Send one JSON-RPC message to the MCP server',
+          description:
+            'Stateless: no initialize is needed. Answers JSON or an event stream, as the server does.',
+          params: connectionParams,
+          body: z.looseObject({ jsonrpc: z.literal('2.0'), method: z.string() }),
+          response: {
+            200: z.looseObject({}).describe('JSON-RPC response'),
+            202: z.null().describe('A notification was taken'),
+            '4xx': rpcErrorSchema,
+            '5xx': rpcErrorSchema,
+          },
+        },
+      },
+      (request, reply) => {
+        const { namespace, connectionId } = request.params;
+        reply.hijack();
+        // Headers that hooks set, CORS above all, are lost to a hijacked reply unless copied.
+        const { raw } = reply;
+        for (const [name, value] of Object.entries(reply.getHeaders()))
+          if (value !== undefined) raw.setHeader(name, value);
+        const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+        postMessage(deps, { namespace, connectionId, headers: request.headers, body }, raw);
+      },
+    );
+  });
+  app.route({
+    method: ['GET', 'DELETE', 'PUT', 'PATCH'],
+    url: path,
+    config,
+    schema: { hide: true },
+    handler: async () => {
+      throw new ApiError('method_not_allowed', { headers: { allow: 'POST' } });
+    },
+  });
+}

@@ -1,0 +1,25 @@
+import type { App, HttpDeps } from '../deps.ts';
+import { callToolRoute } from './call-tool.ts';
+import { createConnectionRoute } from './create-connection.ts';
+import { deleteConnectionRoute } from './delete-connection.ts';
+import { getConnectionRoute } from './get-connection.ts';
+import { getToolRoute } from './get-tool.ts';
+import { listConnectionsRoute } from './list-connections.ts';
+import { listNamespaceToolsRoute } from './list-namespace-tools.ts';
+import { listToolsRoute } from './list-tools.ts';
+import { mcpEndpointRoutes } from './mcp-endpoint.ts';
+import { setConnectionRoute } from './set-connection.ts';
+
+/** The Connect API below one prefix; the app mounts it at `/connect` and at the root (design §4). */
+export function connectRoutes(app: App, deps: HttpDeps): void {
+  createConnectionRoute(app, deps);
+  setConnectionRoute(app, deps);
+  getConnectionRoute(app, deps);
+  listConnectionsRoute(app, deps);
+  deleteConnectionRoute(app, deps);
+  listToolsRoute(app, deps);
+  getToolRoute(app, deps);
+  callToolRoute(app, deps);
+  listNamespaceToolsRoute(app, deps);
+  mcpEndpointRoutes(app, deps);
+}

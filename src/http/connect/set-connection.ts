@@ -1,0 +1,35 @@
+import { connectionSchema, present } from '../../connections/connection.ts';
+import { connectionRequestSchema } from '../../connections/request.ts';
+import { setConnection } from '../../connections/set.ts';
+import type { App, HttpDeps } from '../deps.ts';
+import { commonErrors, connectionParams, errorSchema, validationErrorSchema } from './parameters.ts';
+
+/** `PUT /{ns}/{id}`: 201 created, 200 updated, 409 for another URL than the stored one. */
+export function setConnectionRoute(app: App, deps: HttpDeps): void {
+  app.put(
+    '/:namespace/:connectionId',
+    {
+      config: { permission: 'connections:write', inNamespace: true },
+      schema: {
+        operationId: 'setConnection',
+        tags: ['connect'],
+        summary: 'Create or update the connection of that id',
+        description: '`headers` and `metadata` replace the stored value as a whole; what is left out stays.',
+        params: connectionParams,
+        body: connectionRequestSchema.optional(),
+        response: {
+          200: connectionSchema,
+          201: connectionSchema,
+          400: validationErrorSchema,
+          ...commonErrors,
+          409: errorSchema,
+        },
+      },
+    },
+    async (request, reply) => {
+      const { namespace, connectionId } = request.params;
+      const { connection, created } = await setConnection(deps, namespace, connectionId, request.body ?? {});
+      return reply.code(created ? 201 : 200).send(present(connection));
+    },
+  );
+}

@@ -1,0 +1,49 @@
+import type {
+  FastifyBaseLogger,
+  FastifyInstance,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { GatewayDeps } from '../gateway/deps.ts';
+import type { KeyVerifier } from '../identity/api-keys.ts';
+import type { NamespaceDirectory } from '../identity/namespaces.ts';
+import type { Permission, Principal } from '../identity/principal.ts';
+import type { Logger } from '../platform/logger.ts';
+import type { AllowList } from './allow-list.ts';
+
+/** What the routes need, handed down from `compose.ts`. */
+export interface HttpDeps extends GatewayDeps {
+  keys: KeyVerifier;
+  namespaces: NamespaceDirectory;
+  allowList: AllowList;
+}
+
+/** The Fastify instance, whose routes are typed by their zod schemas. */
+export type App = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  Logger & FastifyBaseLogger,
+  ZodTypeProvider
+>;
+
+/** Which shape a route's errors have (api.md §2). */
+export type ErrorShape = 'connect' | 'registry' | 'jsonrpc';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Every route declares one; the app refuses to start otherwise. */
+    permission?: Permission;
+    errors?: ErrorShape;
+    /** The path names a namespace, which the caller's organization must own. */
+    inNamespace?: boolean;
+    /** Browser pages of other origins are refused, not only left without CORS headers. */
+    checkOrigin?: boolean;
+  }
+  interface FastifyRequest {
+    /** Set by `access.ts` on every route that is not public. */
+    principal: Principal;
+  }
+}

@@ -1,0 +1,116 @@
+import { hash, timingSafeEqual } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../platform/clock.ts';
+import { randomText, rowId } from '../platform/ids.ts';
+import type { Limits } from '../platform/limits.ts';
+import { Secret } from '../platform/secret.ts';
+import { isDuplicate, type Store } from '../platform/store/store.ts';
+import type { Principal } from './principal.ts';
+
+/**
+ * Keys carry 238 random bits, so one round of SHA-256 protects them at rest: there is nothing to guess.
+ * (A key fixed by PATCHBAY_API_KEY is as strong as its owner made it.)
+ */
+function hashKey(key: string): string {
+  return hash('sha256', key, 'base64url');
+}
+
+/** Makes a key for an organization; the value is shown to its owner and not kept. */
+export async function createApiKey(
+  store: Store,
+  clock: Clock,
+  organizationId: string,
+  name: string,
+): Promise<Secret<string>> {
+  const key = `pb_${randomText(40)}`;
+  await storeApiKey(store, clock, organizationId, name, key);
+  return new Secret(key);
+}
+
+/** Makes `key`, chosen by the operator, valid. Does nothing if it is already. */
+export async function ensureApiKey(
+  store: Store,
+  clock: Clock,
+  organizationId: string,
+  name: string,
+  key: Secret<string>,
+): Promise<void> {
+  const known = await store.db
+    .selectFrom('api_keys')
+    .select('id')
+    .where('hash', '=', hashKey(key.reveal()))
+    .executeTakeFirst();
+  if (known) return;
+  try {
+    await storeApiKey(store, clock, organizationId, name, key.reveal());
+  } catch (error) {
+    // Another process that starts with the same setting was first.
+    if (!isDuplicate(error)) throw error;
+  }
+}
+
+async function storeApiKey(
+  store: Store,
+  clock: Clock,
+  organizationId: string,
+  name: string,
+  key: string,
+): Promise<void> {
+  const digest = hashKey(key);
+  await store.write(async (transaction, stale) => {
+    await transaction
+      .insertInto('api_keys')
+      .values({
+        id: rowId('key'),
+        organization_id: organizationId,
+        name,
+        hash: digest,
+        created_at: clock.now(),
+      })
+      .execute();
+    stale(`key:${digest}`);
+  });
+}
+
+export interface KeyVerifier {
+  /** The principal behind `token`, or undefined. Synchronous when the key is remembered. */
+  verify(token: string): Principal | undefined | Promise<Principal | undefined>;
+}
+
+/** Looks keys up by hash and remembers valid ones; only the hash is kept, compared in constant time. */
+export function createKeyVerifier(store: Store, limits: Limits): KeyVerifier {
+  const known = new LRUCache<string, { digest: Buffer; principal: Principal }>({
+    max: limits.identityCacheEntries,
+    ttl: limits.identityCacheMs,
+  });
+  store.onStale((key) => {
+    if (key === null) known.clear();
+    else if (key.startsWith('key:')) known.delete(key.slice('key:'.length));
+  });
+
+  async function load(digest: string): Promise<Principal | undefined> {
+    const row = await store.db
+      .selectFrom('api_keys')
+      .select(['id', 'organization_id', 'hash'])
+      .where('hash', '=', digest)
+      .executeTakeFirst();
+    if (!row || !sameDigest(Buffer.from(row.hash), digest)) return undefined;
+    const principal = { keyId: row.id, organizationId: row.organization_id };
+    known.set(digest, { digest: Buffer.from(digest), principal });
+    return principal;
+  }
+
+  return {
+    verify(token) {
+      const digest = hashKey(token);
+      const entry = known.get(digest);
+      if (entry && sameDigest(entry.digest, digest)) return entry.principal;
+      return load(digest);
+    },
+  };
+}
+
+function sameDigest(stored: Buffer, given: string): boolean {
+  const bytes = Buffer.from(given);
+  return stored.length === bytes.length && timingSafeEqual(stored, bytes);
+}

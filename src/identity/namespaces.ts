@@ -1,0 +1,178 @@
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../platform/clock.ts';
+import { ApiError } from '../platform/errors.ts';
+import { readableNamespaceName } from '../platform/ids.ts';
+import type { Limits } from '../platform/limits.ts';
+import { isDuplicate, type Store } from '../platform/store/store.ts';
+import type { Principal } from './principal.ts';
+
+export interface Namespace {
+  name: string;
+  createdAt: number;
+}
+
+/** First path segments that mean something else on the one origin (design §4, §8; api.md §1). */
+const reserved = new Set(
+  (
+    'api app assets audit connect docs favicon.ico health login mcp metrics namespaces oauth openapi.json ' +
+    'organizations robots.txt servers setup skills static tokens tools uplink v0 v0.1 well-known'
+  ).split(' '),
+);
+
+/** 3 to 39 of a-z, 0-9 and hyphen, and no reserved word. */
+export function isNamespaceName(name: string): boolean {
+  return /^[a-z0-9-]{3,39}$/.test(name) && !reserved.has(name);
+}
+
+function checkNamespaceName(name: string): void {
+  if (!/^[a-z0-9-]{3,39}$/.test(name)) {
+    throw new ApiError('validation_error', {
+      message: 'name: must be 3 to 39 characters of a-z, 0-9 and hyphen.',
+    });
+  }
+  if (reserved.has(name)) throw new ApiError('validation_error', { message: `name: "${name}" is reserved.` });
+}
+
+/** The organization's namespaces, oldest first (design §8). */
+export async function listNamespaces(store: Store, organizationId: string): Promise<Namespace[]> {
+  const rows = await store.db
+    .selectFrom('namespaces')
+    .select(['name', 'created_at'])
+    .where('organization_id', '=', organizationId)
+    .orderBy('created_at')
+    .orderBy('name')
+    .execute();
+  return rows.map(({ name, created_at }) => ({ name, createdAt: created_at }));
+}
+
+/** A page of the organization's namespaces whose names begin with `prefix`; pages past the end are empty. */
+export async function searchNamespaces(
+  store: Store,
+  organizationId: string,
+  { prefix, page, pageSize }: { prefix: string; page: number; pageSize: number },
+): Promise<{ names: string[]; totalCount: number }> {
+  const matching = (await listNamespaces(store, organizationId))
+    .map(({ name }) => name)
+    .filter((name) => name.startsWith(prefix));
+  const start = (page - 1) * pageSize;
+  return { names: matching.slice(start, start + pageSize), totalCount: matching.length };
+}
+
+/** Makes a namespace under a generated name. */
+export async function createNamespace(
+  store: Store,
+  clock: Clock,
+  organizationId: string,
+): Promise<Namespace> {
+  for (;;) {
+    const created = await insertNamespace(store, clock, organizationId, readableNamespaceName());
+    if (created) return created;
+  }
+}
+
+/**
+ * Makes the namespace `name`, or returns it if the organization has it already.
+ * Throws ApiError `validation_error` for a name that none may have, `already_exists` if it is another organization's.
+ */
+export async function ensureNamespace(
+  store: Store,
+  clock: Clock,
+  organizationId: string,
+  name: string,
+): Promise<Namespace> {
+  checkNamespaceName(name);
+  const created = await insertNamespace(store, clock, organizationId, name);
+  if (created) return created;
+  const row = await store.db
+    .selectFrom('namespaces')
+    .select(['organization_id', 'created_at'])
+    .where('name', '=', name)
+    .executeTakeFirst();
+  if (row?.organization_id === organizationId) return { name, createdAt: row.created_at };
+  throw new ApiError('already_exists', { message: `Namespace "${name}" already exists.` });
+}
+
+/**
+ * Deletes a namespace with its connections and data keys; what was sealed in it is lost for good.
+ * Throws ApiError `namespace_not_found`. Returns the rows of its connections, whose sessions are to be ended.
+ */
+export async function deleteNamespace(store: Store, organizationId: string, name: string): Promise<string[]> {
+  return store.write(async (transaction, stale) => {
+    const connections = await transaction
+      .selectFrom('connections')
+      .select('uid')
+      .where('namespace', '=', name)
+      .execute();
+    const deleted = await transaction
+      .deleteFrom('namespaces')
+      .where('name', '=', name)
+      .where('organization_id', '=', organizationId)
+      .executeTakeFirst();
+    if (deleted.numDeletedRows === 0n) throw new ApiError('namespace_not_found');
+    await transaction.deleteFrom('data_keys').where('namespace', '=', name).execute();
+    stale(`namespace:${name}`);
+    return connections.map(({ uid }) => uid);
+  });
+}
+
+async function insertNamespace(
+  store: Store,
+  clock: Clock,
+  organizationId: string,
+  name: string,
+): Promise<Namespace | undefined> {
+  const createdAt = clock.now();
+  try {
+    await store.write(async (transaction, stale) => {
+      await transaction
+        .insertInto('namespaces')
+        .values({ name, organization_id: organizationId, created_at: createdAt })
+        .execute();
+      stale(`namespace:${name}`);
+    });
+    return { name, createdAt };
+  } catch (error) {
+    if (isDuplicate(error)) return undefined;
+    throw error;
+  }
+}
+
+export interface NamespaceDirectory {
+  /** Whether the caller's organization owns the namespace. Synchronous when remembered. */
+  owns(principal: Principal, name: string): boolean | Promise<boolean>;
+}
+
+/** Remembers which organization owns which namespace; names that nobody has are asked anew each time. */
+export function createNamespaceDirectory(store: Store, limits: Limits): NamespaceDirectory {
+  const owners = new LRUCache<string, string>({
+    max: limits.identityCacheEntries,
+    ttl: limits.identityCacheMs,
+  });
+  let changes = 0;
+  store.onStale((key) => {
+    if (key !== null && !key.startsWith('namespace:')) return;
+    changes++;
+    if (key === null) owners.clear();
+    else owners.delete(key.slice('namespace:'.length));
+  });
+
+  async function load(principal: Principal, name: string): Promise<boolean> {
+    const seen = changes;
+    const row = await store.db
+      .selectFrom('namespaces')
+      .select('organization_id')
+      .where('name', '=', name)
+      .executeTakeFirst();
+    if (!row) return false;
+    if (seen === changes) owners.set(name, row.organization_id);
+    return row.organization_id === principal.organizationId;
+  }
+
+  return {
+    owns(principal, name) {
+      const owner = owners.get(name);
+      if (owner !== undefined) return owner === principal.organizationId;
+      return isNamespaceName(name) ? load(principal, name) : false;
+    },
+  };
+}

@@ -1,0 +1,88 @@
+/**
+ * Header policy of the data plane. What is not named here stays on its own side: credentials, cookies,
+ * forwarding and hop-by-hop headers never cross (MCP 2026-07-28, security best practices: token passthrough).
+ */
+export const sessionHeader = 'mcp-session-id';
+export const versionHeader = 'mcp-protocol-version';
+
+/** The vendor's SDK sends this as a session id to say that it wants none (api.md §10). */
+export const statelessSession = 'smithery-stateless';
+
+const forwarded = new Set([
+  versionHeader,
+  'mcp-method',
+  'mcp-name',
+  'last-event-id',
+  'traceparent',
+  'tracestate',
+]);
+const forwardedPrefix = 'mcp-param-';
+
+/** Headers of the caller that a modern upstream must see, as a flat list of names and values. */
+export function forwardedHeaders(headers: Record<string, string | string[] | undefined>): string[] {
+  const flat: string[] = [];
+  for (const name in headers) {
+    if (!forwarded.has(name) && !name.startsWith(forwardedPrefix)) continue;
+    const value = headers[name];
+    if (typeof value === 'string') flat.push(name, value);
+  }
+  return flat;
+}
+
+/** Headers that a connection may not set: they belong to the transport or to the protocol. */
+const reserved = new Set([
+  'accept',
+  'accept-encoding',
+  'connection',
+  'content-encoding',
+  'content-length',
+  'content-type',
+  'expect',
+  'host',
+  'keep-alive',
+  'last-event-id',
+  'mcp-method',
+  'mcp-name',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  sessionHeader,
+  versionHeader,
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/** Why a connection cannot send this header, or undefined if it can (RFC 9110 §5.1, §5.5). */
+export function headerProblem(name: string, value: string): string | undefined {
+  if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) return 'is no header name';
+  const lower = name.toLowerCase();
+  if (reserved.has(lower) || lower.startsWith(forwardedPrefix)) return 'is reserved for the transport';
+  // Field values: visible characters, spaces and tabs; CR, LF and NUL would inject (RFC 9110 §5.5).
+  if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) return 'has a value with characters that no header can carry';
+  return undefined;
+}
+
+/** A value as a header; what a header cannot carry goes as base64 (MCP 2026-07-28, streamable-http). */
+export function encodeHeaderValue(value: string): string {
+  const plain = /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(value) && !value.startsWith('=?base64?');
+  return plain ? value : `=?base64?${Buffer.from(value, 'utf8').toString('base64')}?=`;
+}
+
+/**
+ * The arguments that a tool wants mirrored into `Mcp-Param-*` headers, as a flat list: properties of its input
+ * schema with `x-mcp-header` (MCP 2026-07-28, streamable-http). Whoever builds a request must do it.
+ */
+export function mirroredParams(inputSchema: unknown, args: Record<string, unknown>): string[] {
+  const properties = (inputSchema as { properties?: Record<string, unknown> } | undefined)?.properties ?? {};
+  const flat: string[] = [];
+  for (const [name, schema] of Object.entries(properties)) {
+    const header = (schema as { 'x-mcp-header'?: unknown } | null)?.['x-mcp-header'];
+    const value = Object.hasOwn(args, name) ? args[name] : undefined;
+    if (typeof header !== 'string' || !/^[0-9A-Za-z-]+$/.test(header)) continue;
+    if (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean') continue;
+    flat.push(`${forwardedPrefix}${header.toLowerCase()}`, encodeHeaderValue(String(value)));
+  }
+  return flat;
+}

@@ -1,0 +1,264 @@
+import { isIP } from 'node:net';
+import envPaths from 'env-paths';
+import ipaddr from 'ipaddr.js';
+import { z } from 'zod';
+import { Secret } from './secret.ts';
+
+/** Which private destinations upstream requests may reach (design §5, Egress). */
+export type PrivateUpstreams =
+  | { kind: 'loopback-while-local' }
+  | { kind: 'none' }
+  | { kind: 'all' }
+  | { kind: 'list'; hosts: string[]; ranges: [ipaddr.IPv4 | ipaddr.IPv6, number][] };
+
+export interface Config {
+  host: string;
+  port: number;
+  dataDir: string;
+  /** As the environment names it; without one, the bind address and port are the public URL. */
+  publicUrl: URL | undefined;
+  apiKey: Secret<string> | undefined;
+  masterKey: Secret<Buffer> | undefined;
+  databaseUrl: Secret<string> | undefined;
+  privateUpstreams: PrivateUpstreams;
+  /** Host names (any port) or host:port pairs, besides the public URL and loopback. */
+  allowedHosts: string[];
+  /** Origins besides the public URL and loopback; `['*']` allows any. */
+  allowedOrigins: string[];
+  logLevel: string;
+}
+
+/** A setting cannot be used. `problems` has one line each, which begins with the variable's name. */
+export class ConfigError extends Error {
+  readonly problems: string[];
+
+  constructor(problems: string[]) {
+    super(problems.join('\n'));
+    this.name = 'ConfigError';
+    this.problems = problems;
+  }
+}
+
+const logLevels = ['silent', 'fatal', 'error', 'warn', 'info', 'debug', 'trace'] as const;
+
+interface Setting<T> {
+  name: string;
+  /** The line in `--help` and in the docs. */
+  help: string;
+  /** How the default is described there. */
+  fallback: string;
+  schema: z.ZodType<T, string | undefined>;
+}
+
+function setting<T>(
+  name: string,
+  fallback: string,
+  help: string,
+  schema: z.ZodType<T, string | undefined>,
+): Setting<T> {
+  return { name, fallback, help, schema };
+}
+
+const list = (text: string | undefined): string[] =>
+  (text ?? '')
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+
+const settings = {
+  host: setting(
+    'PATCHBAY_HOST',
+    '127.0.0.1',
+    'Address to listen on.',
+    z
+      .string()
+      .default('127.0.0.1')
+      .refine((host) => isIP(host) !== 0 || /^[a-zA-Z0-9.-]+$/.test(host), 'is no IP address or host name'),
+  ),
+  port: setting(
+    'PATCHBAY_PORT',
+    '8787',
+    'Port to listen on; 0 takes a free one.',
+    z
+      .string()
+      .default('8787')
+      .refine((port) => /^\d{1,5}$/.test(port) && Number(port) <= 65535, 'is no port number (0 to 65535)')
+      .transform(Number),
+  ),
+  dataDir: setting(
+    'PATCHBAY_DATA_DIR',
+    'the user data directory of the platform',
+    'Directory for the database and the master key; made with mode 0700.',
+    z.string().default(() => envPaths('patchbay', { suffix: '' }).data),
+  ),
+  publicUrl: setting(
+    'PATCHBAY_PUBLIC_URL',
+    'http://<host>:<port>',
+    'The URL that clients and browsers use, without a path.',
+    z.string().transform(parsePublicUrl).optional(),
+  ),
+  apiKey: setting(
+    'PATCHBAY_API_KEY',
+    'made and printed at first start',
+    'Fixes the first API key: 16 or more visible ASCII characters, valid at each start, never printed.',
+    z
+      .string()
+      .refine((key) => /^[\x21-\x7e]{16,512}$/.test(key), 'needs 16 to 512 visible ASCII characters')
+      .transform((key) => new Secret(key))
+      .optional(),
+  ),
+  masterKey: setting(
+    'PATCHBAY_MASTER_KEY',
+    'a file master.key (0600) in the data directory',
+    'Key that seals all secrets: 32 bytes in base64. Processes that share a database share it.',
+    z.string().transform(parseMasterKey).optional(),
+  ),
+  databaseUrl: setting(
+    'PATCHBAY_DATABASE_URL',
+    'SQLite in the data directory',
+    'PostgreSQL to use instead of SQLite: postgres://user:password@host/database.',
+    z
+      .string()
+      .refine(
+        (url) => /^postgres(ql)?:$/.test(URL.parse(url)?.protocol ?? ''),
+        'is no postgres:// or postgresql:// URL',
+      )
+      .transform((url) => new Secret(url))
+      .optional(),
+  ),
+  privateUpstreams: setting(
+    'PATCHBAY_ALLOW_PRIVATE_UPSTREAMS',
+    'loopback, while bind address and public URL are loopback',
+    'Private addresses that upstreams may have: true, false (no loopback either), or hosts and CIDR ranges, comma-separated.',
+    z.string().optional().transform(parsePrivateUpstreams),
+  ),
+  allowedHosts: setting(
+    'PATCHBAY_ALLOWED_HOSTS',
+    'the public URL and loopback',
+    'More Host headers to answer to, comma-separated: name, or name:port.',
+    z
+      .string()
+      .optional()
+      .transform(list)
+      .refine(
+        (hosts) => hosts.every((host) => /^[^\s/@*]+$/.test(host)),
+        'takes host names, not URLs or wildcards',
+      )
+      .transform((hosts) => hosts.map((host) => host.toLowerCase())),
+  ),
+  allowedOrigins: setting(
+    'PATCHBAY_ALLOWED_ORIGINS',
+    'the public URL and loopback',
+    'More browser origins to answer to, comma-separated: https://app.example.com, or * for all.',
+    z.string().optional().transform(parseOrigins),
+  ),
+  logLevel: setting(
+    'PATCHBAY_LOG_LEVEL',
+    'info',
+    `Least serious messages to log: ${logLevels.join(', ')}.`,
+    z
+      .string()
+      .default('info')
+      .refine(
+        (level) => (logLevels as readonly string[]).includes(level),
+        `is none of ${logLevels.join(', ')}`,
+      ),
+  ),
+};
+
+/** Name, default and explanation of every setting, in order, for `--help` and the docs. */
+export function describeSettings(): { name: string; fallback: string; help: string }[] {
+  return Object.values(settings).map(({ name, fallback, help }) => ({ name, fallback, help }));
+}
+
+/**
+ * Reads the settings from `env`; an empty value counts as unset.
+ * Throws ConfigError with one line per unusable variable. Values of secrets are never repeated in it.
+ */
+export function readConfig(env: Record<string, string | undefined>): Config {
+  const problems: string[] = [];
+  const read = <T>({ name, schema }: Setting<T>): T | undefined => {
+    const given = env[name];
+    const result = schema.safeParse(given === '' ? undefined : given);
+    if (result.success) return result.data;
+    problems.push(...result.error.issues.map((issue) => `${name} ${issue.message}.`));
+    return undefined;
+  };
+  const config = Object.fromEntries(
+    Object.entries(settings).map(([key, entry]) => [key, read(entry as Setting<unknown>)]),
+  );
+  if (problems.length > 0) throw new ConfigError(problems);
+  return config as unknown as Config;
+}
+
+/** Variables that look like settings of ours but are none: probably typing errors. */
+export function unknownSettings(env: Record<string, string | undefined>): string[] {
+  const known = new Set(Object.values(settings).map((entry) => entry.name));
+  return Object.keys(env).filter(
+    (name) => name.startsWith('PATCHBAY_') && !name.startsWith('PATCHBAY_TEST_') && !known.has(name),
+  );
+}
+
+function parsePublicUrl(text: string, context: z.RefinementCtx): URL {
+  const url = URL.parse(text);
+  if (!url || !/^https?:$/.test(url.protocol)) {
+    context.addIssue({ code: 'custom', message: 'is no http:// or https:// URL' });
+    return z.NEVER;
+  }
+  if (url.pathname !== '/' || url.search || url.hash || url.username || url.password) {
+    context.addIssue({ code: 'custom', message: 'must be an origin: no path, query, fragment or user' });
+    return z.NEVER;
+  }
+  return url;
+}
+
+function parseMasterKey(text: string, context: z.RefinementCtx): Secret<Buffer> {
+  const bytes = Buffer.from(text, 'base64');
+  if (bytes.length !== 32 || !/^[A-Za-z0-9+/_-]{43}=?$/.test(text)) {
+    context.addIssue({
+      code: 'custom',
+      message: 'is not 32 bytes in base64 (make one with: openssl rand -base64 32)',
+    });
+    return z.NEVER;
+  }
+  return new Secret(bytes);
+}
+
+function parsePrivateUpstreams(text: string | undefined, context: z.RefinementCtx): PrivateUpstreams {
+  if (text === undefined) return { kind: 'loopback-while-local' };
+  if (text === 'true') return { kind: 'all' };
+  if (text === 'false') return { kind: 'none' };
+  const hosts: string[] = [];
+  const ranges: [ipaddr.IPv4 | ipaddr.IPv6, number][] = [];
+  for (const item of list(text)) {
+    if (ipaddr.isValidCIDR(item)) ranges.push(ipaddr.parseCIDR(item));
+    else if (isIP(item) !== 0) {
+      const address = ipaddr.parse(item);
+      ranges.push([address, address.kind() === 'ipv4' ? 32 : 128]);
+    } else if (/^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?$/.test(item)) hosts.push(item.toLowerCase());
+    else {
+      context.addIssue({
+        code: 'custom',
+        message: `takes true, false, or host names, addresses and CIDR ranges; "${item}" is none`,
+      });
+      return z.NEVER;
+    }
+  }
+  return { kind: 'list', hosts, ranges };
+}
+
+function parseOrigins(text: string | undefined, context: z.RefinementCtx): string[] {
+  const origins: string[] = [];
+  for (const item of list(text)) {
+    const origin = item === '*' ? '*' : URL.parse(item)?.origin;
+    if (!origin || origin === 'null') {
+      context.addIssue({
+        code: 'custom',
+        message: `takes origins such as https://app.example.com; "${item}" is none`,
+      });
+      return z.NEVER;
+    }
+    origins.push(origin);
+  }
+  return origins;
+}

@@ -1,0 +1,297 @@
+/**
+ * The one table of errors. `status` is the HTTP status; `rpc` the JSON-RPC code used where the answer is a
+ * JSON-RPC message; `message` is safe to show to anyone; `when` and `remedy` make up the page in `docs/errors.md`.
+ *
+ * JSON-RPC codes: the standard ones, −32001 and −32002 as the Connect API has them, and for all else our own,
+ * outside −32768…−32000, which MCP reserves (MCP 2026-07-28, basic/index, error codes).
+ */
+export const errorTable = {
+  bad_request: {
+    status: 400,
+    rpc: -32600,
+    message: 'The request is malformed.',
+    when: 'The request cannot be understood: an address that does not decode, a bad cursor.',
+    remedy: 'Correct what the message names.',
+  },
+  invalid_json: {
+    status: 400,
+    rpc: -32700,
+    message: 'The body is not valid JSON.',
+    when: 'The body is not JSON, is nested too deep, or carries a `__proto__` key.',
+    remedy: 'Send one JSON document.',
+  },
+  invalid_message: {
+    status: 400,
+    rpc: -32600,
+    message: 'The body is not one JSON-RPC 2.0 request or notification.',
+    when: 'An MCP endpoint received a batch, a response, or an object that is no JSON-RPC message.',
+    remedy: 'Send one JSON-RPC request or notification a POST.',
+  },
+  validation_error: {
+    status: 400,
+    rpc: -32602,
+    message: 'Invalid request.',
+    when: 'A field is missing, unknown or of the wrong form; the message names it.',
+    remedy: 'Correct the named field.',
+  },
+  revision_mismatch: {
+    status: 400,
+    rpc: 40001,
+    message: 'The caller and the upstream speak different protocol revisions.',
+    when: 'A legacy caller met an upstream that is modern only, or the reverse.',
+    remedy: 'Call in one of the revisions that the message names, or use `.tools`, which speaks both.',
+  },
+  unauthorized: {
+    status: 401,
+    rpc: 40101,
+    message: 'Missing authentication token. Provide an API key in the Authorization header.',
+    when: 'No `Authorization: Bearer` header came with the request.',
+    remedy: 'Send `Authorization: Bearer <API key>`.',
+  },
+  invalid_token: {
+    status: 401,
+    rpc: 40102,
+    message: 'Invalid API key or session token.',
+    when: 'The bearer token is none that this server knows.',
+    remedy: 'Check the key; `patchbay keys create` makes a new one.',
+  },
+  mcp_authorization_required: {
+    status: 401,
+    rpc: -32001,
+    message: 'Authorization required',
+    when: 'The connection waits for a login at its provider.',
+    remedy: 'Open the setup page in `data.authorizationUrl`.',
+  },
+  mcp_input_required: {
+    status: 409,
+    rpc: -32002,
+    message: 'Input required',
+    when: 'The connection waits for values that only the user has.',
+    remedy: 'Send the values in `data.missing`, or open the setup page.',
+  },
+  forbidden: {
+    status: 403,
+    rpc: 40301,
+    message: 'Missing required permission.',
+    when: 'The token is valid but lacks the permission that the message names.',
+    remedy: 'Use a token that has it.',
+  },
+  host_not_allowed: {
+    status: 403,
+    rpc: 40302,
+    message: 'This Host is not allowed. The operator can add it to PATCHBAY_ALLOWED_HOSTS.',
+    when: 'The Host header names neither the public URL nor loopback nor an allowed host (DNS rebinding).',
+    remedy: 'Call the public URL, or have the operator allow the host.',
+  },
+  origin_not_allowed: {
+    status: 403,
+    rpc: 40303,
+    message: 'This Origin is not allowed. The operator can add it to PATCHBAY_ALLOWED_ORIGINS.',
+    when: 'A browser page of an origin that is not allowed called an MCP endpoint.',
+    remedy: 'Have the operator allow the origin.',
+  },
+  not_found: {
+    status: 404,
+    rpc: 40401,
+    message: 'Not found.',
+    when: 'There is no such path, or nothing of that name that the caller may see.',
+    remedy: 'Check the path and the name.',
+  },
+  namespace_not_found: {
+    status: 404,
+    rpc: 40402,
+    message: 'Namespace not found or access denied',
+    when: 'The namespace does not exist, or belongs to another organization.',
+    remedy: '`GET /namespaces` lists yours.',
+  },
+  connection_not_found: {
+    status: 404,
+    rpc: 40403,
+    message: 'Connection not found',
+    when: 'The namespace has no connection of that id.',
+    remedy: 'List the connections of the namespace.',
+  },
+  tool_not_found: {
+    status: 404,
+    rpc: 40404,
+    message: 'Tool not found',
+    when: 'The upstream lists no tool, and no category of tools, of that name.',
+    remedy: 'List the tools of the connection.',
+  },
+  session_not_found: {
+    status: 404,
+    rpc: 40405,
+    message: 'Session not found. This endpoint needs no session: leave Mcp-Session-Id out.',
+    when: 'The request carries an MCP session id that this server did not issue.',
+    remedy: 'Leave `Mcp-Session-Id` out, or send `smithery-stateless`.',
+  },
+  method_not_allowed: {
+    status: 405,
+    rpc: 40501,
+    message: 'This endpoint takes POST only.',
+    when: 'GET, DELETE or another method on an MCP endpoint.',
+    remedy: 'POST a JSON-RPC message.',
+  },
+  url_mismatch: {
+    status: 409,
+    rpc: 40901,
+    message: 'The connection exists with a different mcpUrl.',
+    when: 'A PUT names another upstream than the stored one.',
+    remedy: 'Leave `mcpUrl` out, or delete the connection first.',
+  },
+  already_exists: {
+    status: 409,
+    rpc: 40902,
+    message: 'It already exists.',
+    when: 'The name is taken.',
+    remedy: 'Choose another name.',
+  },
+  conflict: {
+    status: 409,
+    rpc: 40903,
+    message: 'The request conflicts with another one.',
+    when: 'The thing changed or went away while the request ran.',
+    remedy: 'Read it again, then decide.',
+  },
+  payload_too_large: {
+    status: 413,
+    rpc: 41301,
+    message: 'The body is too large.',
+    when: 'The body is over the limit that the message names.',
+    remedy: 'Send less.',
+  },
+  uri_too_long: {
+    status: 414,
+    rpc: 41401,
+    message: 'The address is too long.',
+    when: 'A path segment is longer than any name may be.',
+    remedy: 'Check the path.',
+  },
+  unsupported_media_type: {
+    status: 415,
+    rpc: 41501,
+    message: 'Send the body as application/json.',
+    when: 'The Content-Type is missing or is not JSON.',
+    remedy: 'Send `Content-Type: application/json`.',
+  },
+  auth_required: {
+    status: 422,
+    rpc: 42201,
+    message: 'The connection needs a login.',
+    when: 'A tool was asked for over REST while the connection waits for a login.',
+    remedy: 'Open the setup page that the message names.',
+  },
+  input_required: {
+    status: 422,
+    rpc: 42203,
+    message: 'The connection needs values from its user.',
+    when: 'A tool was asked for over REST while the connection waits for values that only its user has.',
+    remedy: 'Open the setup page that the message names, or PUT the connection with the values.',
+  },
+  tool_error: {
+    status: 422,
+    rpc: 42202,
+    message: 'The upstream refused the call.',
+    when: 'The upstream answered a tool call with a JSON-RPC error.',
+    remedy: 'The message is the upstream’s own.',
+  },
+  upstream_rejected: {
+    status: 400,
+    rpc: 40002,
+    message: 'The upstream rejected the message.',
+    when: 'The upstream answered 400, 406, 413, 415 or 422 without a JSON-RPC error.',
+    remedy: 'Check the message against what the server takes.',
+  },
+  rate_limited: {
+    status: 429,
+    rpc: 42901,
+    message: 'The upstream asks to slow down.',
+    when: 'The upstream answered 429.',
+    remedy: 'Wait for `Retry-After`.',
+  },
+  internal_error: {
+    status: 500,
+    rpc: -32603,
+    message: 'Internal error. It has been logged.',
+    when: 'A fault of this server.',
+    remedy: 'Report it with the request id.',
+  },
+  upstream_failed: {
+    status: 502,
+    rpc: 50201,
+    message: 'The upstream could not be reached or answered wrongly.',
+    when: 'Refused, DNS, TLS, 404, 5xx, an answer that is not MCP, or one cut off in the middle.',
+    remedy: 'See the message and the status of the connection; it heals by itself once the upstream does.',
+  },
+  upstream_refused_credentials: {
+    status: 502,
+    rpc: 50202,
+    message: 'The upstream refused the credentials.',
+    when: 'The upstream answered 401 or 403.',
+    remedy: 'PUT the connection with working `headers`.',
+  },
+  upstream_timeout: {
+    status: 504,
+    rpc: 50401,
+    message: 'The upstream did not answer in time.',
+    when: 'A time limit passed before the upstream’s answer was whole.',
+    remedy: 'Try again; the status of the connection tells whether the upstream is alive.',
+  },
+  shutting_down: {
+    status: 503,
+    rpc: 50301,
+    message: 'The server is shutting down.',
+    when: 'The request came while the process drains.',
+    remedy: 'Try again.',
+  },
+} as const satisfies Record<
+  string,
+  { status: number; rpc: number; message: string; when: string; remedy: string }
+>;
+
+export type ErrorCode = keyof typeof errorTable;
+
+export interface ErrorDetails {
+  /** Shown instead of the table's message; must be safe for the caller to read. */
+  message?: string;
+  /** `data` of the JSON-RPC form. */
+  data?: unknown;
+  headers?: Record<string, string>;
+  /** The work provably did not run, so a client may repeat it by itself. */
+  retryable?: boolean;
+  cause?: unknown;
+}
+
+/** The only error whose text reaches a caller. Thrown anywhere above `platform`, answered by `http/error-answer.ts`. */
+export class ApiError extends Error {
+  readonly code: ErrorCode;
+  readonly status: number;
+  readonly rpc: number;
+  readonly data: unknown;
+  readonly headers: Record<string, string> | undefined;
+  readonly retryable: boolean;
+
+  constructor(code: ErrorCode, details: ErrorDetails = {}) {
+    const row = errorTable[code];
+    super(details.message ?? row.message, { cause: details.cause });
+    this.name = 'ApiError';
+    this.code = code;
+    this.status = row.status;
+    this.rpc = row.rpc;
+    this.data = details.data;
+    this.headers = details.headers;
+    this.retryable = details.retryable ?? false;
+  }
+
+  /**
+   * Headers of the answer. The vendor's SDK repeats 408, 409, 429 and ≥ 500 by itself (api.md §2), so
+   * those that would run twice, or fail again for certain, say `x-should-retry: false`.
+   */
+  answerHeaders(): Record<string, string> {
+    const repeats = this.status === 409 || this.status >= 500;
+    return {
+      ...(repeats && !this.retryable ? { 'x-should-retry': 'false' } : {}),
+      ...this.headers,
+    };
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * Every limit of the program, in one place, with its unit in the name.
+ *
+ * `compose.ts` hands the object down; tests hand down smaller numbers instead of waiting.
+ */
+export const defaultLimits = {
+  /** Largest REST request body. */
+  restBodyBytes: 1024 * 1024,
+  /** Largest JSON-RPC request body on an MCP endpoint; the MCP SDK's own default. */
+  mcpBodyBytes: 4 * 1024 * 1024,
+  /** Deepest nesting of a JSON request body. */
+  jsonDepth: 128,
+  /** Longest decoded path segment the router matches; longer ones are 404. */
+  pathParameterChars: 4096,
+  /** Time a caller has to deliver a whole request (slow-loris). */
+  requestReceiveMs: 60_000,
+  /** Idle keep-alive of a caller's socket. */
+  downstreamKeepAliveMs: 72_000,
+
+  /** Time to open a TCP and TLS connection to an upstream. */
+  connectMs: 8_000,
+  /** A whole probe, every request of it together. Below the 30 s that create and set promise. */
+  probeMs: 20_000,
+  /** The first question of a probe, so that a server that hangs on it can still be asked the other. */
+  discoverMs: 8_000,
+  /** Listing tools of one connection, all pages together. */
+  listToolsMs: 20_000,
+  /** What one dead connection may cost `GET /{ns}/.tools`. */
+  namespaceListMs: 5_000,
+  /** Time until the first byte of an answer to a relayed call. */
+  callHeadMs: 120_000,
+  /** Time for the whole of an answer that is one JSON document. */
+  callJsonMs: 120_000,
+  /** Silence allowed on an SSE answer. */
+  callSseIdleMs: 300_000,
+  /** Longest SSE answer. */
+  callSseMs: 3_600_000,
+  /** How long to wait for an upstream to confirm the end of a session. */
+  endSessionMs: 1_000,
+
+  /** Largest answer read into memory: discover, initialize, a page of tools, a tool result. */
+  collectedAnswerBytes: 16 * 1024 * 1024,
+  /** Largest answer passed through. */
+  relayedAnswerBytes: 256 * 1024 * 1024,
+  /** A JSON answer up to this size is held back until whole, so that a cut-off can still be a clean 502. */
+  heldAnswerBytes: 64 * 1024,
+  /** Largest answer head from an upstream. */
+  upstreamHeaderBytes: 32 * 1024,
+  /** Redirects followed on one upstream request, same origin only. */
+  redirects: 3,
+  /** Pages followed by one tool listing. */
+  toolPages: 100,
+  /** Tools kept of one listing. */
+  toolsPerConnection: 10_000,
+  /** Connections asked at once by `GET /{ns}/.tools`. */
+  namespaceListConcurrency: 32,
+  /** Sockets to one upstream origin. */
+  socketsPerOrigin: 1024,
+  /** Idle keep-alive of an upstream socket, unless the upstream's Keep-Alive says less. */
+  upstreamKeepAliveMs: 30_000,
+
+  /** Pooled upstream sessions of one process. */
+  upstreamSessions: 10_000,
+  /** A pooled upstream session unused for this long is ended. */
+  upstreamSessionIdleMs: 15 * 60_000,
+  /** Tool-name lists remembered by one process, and for how long. */
+  toolCacheEntries: 2_000,
+  toolCacheMs: 60_000,
+  /** Connection records remembered by one process, and for how long at most. */
+  recordCacheEntries: 50_000,
+  recordCacheMs: 30_000,
+  /** API keys and namespaces remembered by one process, and for how long at most. */
+  identityCacheEntries: 10_000,
+  identityCacheMs: 30_000,
+
+  /** Backoff between background probes of a connection in `error`. */
+  healMinMs: 1_000,
+  healMaxMs: 60_000,
+  /** Background probes of one process at once. */
+  healConcurrency: 16,
+  /** How often a process looks for probes that another one left behind. */
+  healSweepMs: 5_000,
+
+  /** Custom headers of one connection. */
+  headersPerConnection: 64,
+  headerValueBytes: 8 * 1024,
+  /** `metadata` of one connection, as JSON. */
+  metadataBytes: 16 * 1024,
+  metadataKeys: 100,
+  urlChars: 2048,
+  nameChars: 255,
+  connectionIdChars: 255,
+  /** An icon address longer than this is not kept (data: URIs). */
+  iconUrlChars: 16 * 1024,
+  /** A string of serverInfo longer than this is cut. */
+  serverInfoChars: 4096,
+  serverInfoIcons: 16,
+  /** Page sizes. */
+  connectionsPage: 100,
+  namespacesPage: 50,
+
+  /** Answers under way at SIGTERM get this long. */
+  drainMs: 10_000,
+};
+
+export type Limits = typeof defaultLimits;

@@ -1,0 +1,87 @@
+import type { RpcAnswer } from '../mcp/answer.ts';
+import { encodeHeaderValue, versionHeader } from '../mcp/headers.ts';
+import { modernMeta } from '../mcp/message.ts';
+import { tellCancelled } from './cancel.ts';
+import { answerOf, type Exchange, exchange, type Transport } from './exchange.ts';
+import type { Protocol } from './negotiate.ts';
+import { maySayLostSession, type SessionPool } from './sessions.ts';
+import type { Target } from './target.ts';
+
+/**
+ * One request of our own to an upstream of either era, answered into memory: how `.tools` asks. Prefers the
+ * modern era, which needs no session. `paramHeaders` are the mirrored arguments of a modern tool call. Throws UpstreamFault; JSON-RPC errors are returned.
+ */
+export async function callUpstream(
+  transport: Transport,
+  sessions: SessionPool,
+  target: Target,
+  protocol: Protocol,
+  method: string,
+  params: Record<string, unknown>,
+  signal: AbortSignal,
+  paramHeaders: readonly string[] = [],
+): Promise<RpcAnswer> {
+  if (protocol.modern) {
+    return callModern(transport, target, protocol.modern, method, params, signal, paramHeaders);
+  }
+  return callLegacy(transport, sessions, target, protocol.legacy as string, method, params, signal);
+}
+
+async function callModern(
+  transport: Transport,
+  target: Target,
+  revision: string,
+  method: string,
+  params: Record<string, unknown>,
+  signal: AbortSignal,
+  paramHeaders: readonly string[],
+): Promise<RpcAnswer> {
+  const message = {
+    jsonrpc: '2.0',
+    id: 1,
+    method,
+    params: { ...params, _meta: modernMeta(revision) },
+  };
+  const headers = [versionHeader, revision, 'mcp-method', method, ...paramHeaders];
+  if (typeof params.name === 'string') headers.push('mcp-name', encodeHeaderValue(params.name));
+  return answerOf(await exchange(transport, target, message, headers, signal), target);
+}
+
+async function callLegacy(
+  transport: Transport,
+  sessions: SessionPool,
+  target: Target,
+  revision: string,
+  method: string,
+  params: Record<string, unknown>,
+  signal: AbortSignal,
+): Promise<RpcAnswer> {
+  const message = { jsonrpc: '2.0', id: sessions.uniqueId(), method, params };
+  const session = await sessions.acquire(target, revision);
+  const answered = await exchangeInSession(transport, target, message, session.headers, signal);
+  if (!maySayLostSession(answered.status, rpcCode(answered)) || !(await sessions.isLost(session))) {
+    return answerOf(answered, target);
+  }
+  sessions.drop(session);
+  const fresh = await sessions.acquire(target, revision);
+  return answerOf(await exchangeInSession(transport, target, message, fresh.headers, signal), target);
+}
+
+async function exchangeInSession(
+  transport: Transport,
+  target: Target,
+  message: Record<string, unknown> & { id: string },
+  headers: readonly string[],
+  signal: AbortSignal,
+): Promise<Exchange> {
+  try {
+    return await exchange(transport, target, message, headers, signal);
+  } catch (fault) {
+    if (signal.aborted) tellCancelled(transport, target, headers, message.id);
+    throw fault;
+  }
+}
+
+function rpcCode({ answer }: Exchange): number | undefined {
+  return answer?.kind === 'error' ? answer.code : undefined;
+}

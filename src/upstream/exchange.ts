@@ -1,0 +1,201 @@
+import type { Readable } from 'node:stream';
+import { createParser } from 'eventsource-parser';
+import type { Dispatcher } from 'undici';
+import { type RpcAnswer, readAnswer } from '../mcp/answer.ts';
+import type { RequestId } from '../mcp/message.ts';
+import type { Limits } from '../platform/limits.ts';
+import { faultOfContentType, faultOfError, faultOfStatus, UpstreamFault } from './fault.ts';
+import type { Target } from './target.ts';
+
+/** One POST, answered into memory. */
+export interface Exchange {
+  status: number;
+  sessionId: string | undefined;
+  retryAfter: string | undefined;
+  /** The JSON-RPC answer, if there was one; error statuses may carry one too. */
+  answer: RpcAnswer | undefined;
+}
+
+export interface Transport {
+  dispatcher: Dispatcher;
+  limits: Limits;
+}
+
+/**
+ * POSTs one JSON-RPC message and reads the answer to `id` from JSON or from an event stream, in bounded time
+ * (`signal`) and memory. With `id` undefined (a notification) the body is ignored.
+ * Throws UpstreamFault for everything but an HTTP status: callers judge that with `resultOf`.
+ */
+export async function exchange(
+  { dispatcher, limits }: Transport,
+  target: Target,
+  message: Record<string, unknown>,
+  headers: readonly string[],
+  signal: AbortSignal,
+): Promise<Exchange> {
+  const id = message.id as RequestId | undefined;
+  try {
+    const response = await post(
+      dispatcher,
+      target,
+      JSON.stringify(message),
+      headers,
+      signal,
+      limits.redirects,
+    );
+    const { statusCode: status, body } = response;
+    const shared = {
+      status,
+      sessionId: single(response.headers['mcp-session-id']),
+      retryAfter: single(response.headers['retry-after']),
+    };
+    if (id === undefined) {
+      discard(body);
+      return { ...shared, answer: undefined };
+    }
+    const contentType = single(response.headers['content-type']);
+    return { ...shared, answer: await readBody(body, contentType, id, status, limits.collectedAnswerBytes) };
+  } catch (error) {
+    // An abort error names no cause; the signal knows whether it was the time limit.
+    throw faultOfError(signal.aborted ? (signal.reason ?? error) : error);
+  }
+}
+
+/** The result in `exchange`, or the fault that it amounts to. JSON-RPC errors are returned, not thrown. */
+export function answerOf({ status, answer }: Exchange, target: Target): RpcAnswer {
+  if (status === 401 || status === 403) throw faultOfStatus(status, target);
+  if (answer) return answer;
+  throw faultOfStatus(status, target);
+}
+
+async function post(
+  dispatcher: Dispatcher,
+  target: Target,
+  body: string,
+  headers: readonly string[],
+  signal: AbortSignal,
+  redirectsLeft: number,
+  path = target.path,
+): Promise<Dispatcher.ResponseData> {
+  const response = await dispatcher.request({
+    origin: target.origin,
+    path,
+    method: 'POST',
+    headers: [
+      ...target.headers.reveal(),
+      'content-type',
+      'application/json',
+      'accept',
+      'application/json, text/event-stream',
+      ...headers,
+    ],
+    body,
+    signal,
+  });
+  if (response.statusCode < 300 || response.statusCode > 399) return response;
+  discard(response.body);
+  const location = single(response.headers.location);
+  const next = redirectPath(target, path, response.statusCode, location, redirectsLeft);
+  return post(dispatcher, target, body, headers, signal, redirectsLeft - 1, next);
+}
+
+/**
+ * The path that a redirect leads to. Only 307 and 308 repeat a POST (RFC 9110 §15.4), and only the same origin
+ * may get the credentials; anything else is a fault that says where the server has gone.
+ */
+export function redirectPath(
+  target: Target,
+  path: string,
+  status: number,
+  location: string | undefined,
+  redirectsLeft: number,
+): string {
+  const to = location === undefined ? null : URL.parse(location, `${target.origin}${path}`);
+  if (!to) throw new UpstreamFault('wrong_answer', `upstream answered ${status} without a usable Location`);
+  if (to.origin !== target.origin || (status !== 307 && status !== 308)) {
+    throw new UpstreamFault(
+      'wrong_answer',
+      `upstream redirects (${status}) to ${to.origin}${to.pathname}; use that URL if you trust it`,
+    );
+  }
+  if (redirectsLeft <= 0) throw new UpstreamFault('wrong_answer', 'upstream redirects too often');
+  return to.pathname + to.search;
+}
+
+async function readBody(
+  body: Readable,
+  contentType: string | undefined,
+  id: RequestId,
+  status: number,
+  maxBytes: number,
+): Promise<RpcAnswer | undefined> {
+  const type = contentType?.split(';')[0]?.trim().toLowerCase();
+  const isSuccess = status >= 200 && status < 300;
+  try {
+    if (type === 'text/event-stream' && isSuccess) return await readEvents(body, id, maxBytes);
+    if (type !== 'application/json') {
+      if (isSuccess) throw faultOfContentType(contentType);
+      return undefined;
+    }
+    const answer = readAnswer(parseJson(await readAll(body, maxBytes)), id);
+    if (!answer && isSuccess)
+      throw new UpstreamFault('wrong_answer', 'not an MCP server: answered JSON that is no JSON-RPC');
+    return answer;
+  } finally {
+    discard(body);
+  }
+}
+
+async function readEvents(body: Readable, id: RequestId, maxBytes: number): Promise<RpcAnswer> {
+  let answer: RpcAnswer | undefined;
+  const parser = createParser({
+    onEvent: ({ data }) => {
+      if (data !== '') answer ??= readAnswer(parseJson(data), id);
+    },
+  });
+  const decoder = new TextDecoder();
+  let bytes = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) throw tooLarge(maxBytes);
+    parser.feed(decoder.decode(chunk, { stream: true }));
+    if (answer) return answer;
+  }
+  throw new UpstreamFault('cut_off', 'upstream ended its event stream without an answer');
+}
+
+async function readAll(body: Readable, maxBytes: number): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) throw tooLarge(maxBytes);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+export function tooLarge(maxBytes: number): UpstreamFault {
+  return new UpstreamFault(
+    'wrong_answer',
+    `upstream answered more than ${Math.floor(maxBytes / 1024 / 1024)} MiB`,
+  );
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new UpstreamFault('wrong_answer', 'not an MCP server: answered JSON that does not parse');
+  }
+}
+
+/** Lets go of a body that nobody reads, and of its socket with it. */
+function discard(body: Readable): void {
+  body.on('error', () => {});
+  body.destroy();
+}
+
+function single(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value;
+}

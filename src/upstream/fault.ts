@@ -1,0 +1,102 @@
+import { EgressDenied } from '../platform/egress/address-policy.ts';
+import { ApiError } from '../platform/errors.ts';
+import { shownPath, type Target } from './target.ts';
+
+/**
+ * How an upstream failed.
+ * - `unreachable`: no connection, so the call provably did not run
+ * - `timeout`, `cut_off`, `server_error`: one call failed; whether the upstream is well, a probe must tell
+ * - `wrong_answer`: whatever lives there, it is no MCP server at that address
+ * - `refused_credentials`: 401 or 403
+ */
+export type FaultKind =
+  | 'unreachable'
+  | 'timeout'
+  | 'cut_off'
+  | 'server_error'
+  | 'wrong_answer'
+  | 'refused_credentials';
+
+/** An upstream failed. `message` is for people, and carries no secret: no query, no header, no answer text. */
+export class UpstreamFault extends Error {
+  readonly kind: FaultKind;
+  /** The evidence stands by itself; otherwise a probe decides on the connection's status (design §8). */
+  readonly decisive: boolean;
+
+  constructor(kind: FaultKind, message: string, cause?: unknown) {
+    super(message, { cause });
+    this.name = 'UpstreamFault';
+    this.kind = kind;
+    this.decisive = kind === 'unreachable' || kind === 'wrong_answer' || kind === 'refused_credentials';
+  }
+
+  /** What a caller of the data plane is told. */
+  toApiError(): ApiError {
+    const code =
+      this.kind === 'timeout'
+        ? 'upstream_timeout'
+        : this.kind === 'refused_credentials'
+          ? 'upstream_refused_credentials'
+          : 'upstream_failed';
+    return new ApiError(code, {
+      message: this.message,
+      retryable: this.kind === 'unreachable' && !(this.cause instanceof EgressDenied),
+      cause: this,
+    });
+  }
+}
+
+/** The fault that an HTTP status other than 2xx stands for. */
+export function faultOfStatus(status: number, target: Target): UpstreamFault {
+  if (status === 401 || status === 403) {
+    return new UpstreamFault('refused_credentials', `upstream refused the credentials (${status})`);
+  }
+  const message = `upstream answered ${status} at ${shownPath(target)}`;
+  return new UpstreamFault(status >= 500 ? 'server_error' : 'wrong_answer', message);
+}
+
+/** The fault of an answer whose type is neither JSON nor an event stream. */
+export function faultOfContentType(contentType: string | undefined): UpstreamFault {
+  const type = contentType?.split(';')[0]?.trim().toLowerCase();
+  const named = type && /^[a-z0-9.+-]+\/[a-z0-9.+-]+$/.test(type) ? type : 'no content type';
+  return new UpstreamFault('wrong_answer', `not an MCP server: answered ${named}`);
+}
+
+const connectFailures: Record<string, string> = {
+  ECONNREFUSED: 'connection refused',
+  ENOTFOUND: 'no such host',
+  EAI_AGAIN: 'DNS lookup failed',
+  EAI_FAIL: 'DNS lookup failed',
+  ENODATA: 'no such host',
+  EHOSTUNREACH: 'host unreachable',
+  ENETUNREACH: 'network unreachable',
+  EADDRNOTAVAIL: 'address not available',
+  ETIMEDOUT: 'connection timed out',
+  UND_ERR_CONNECT_TIMEOUT: 'connection timed out',
+  EPROTO: 'TLS handshake failed',
+};
+
+/** The fault behind an error that undici, a socket or an abort raised. */
+export function faultOfError(error: unknown): UpstreamFault {
+  if (error instanceof UpstreamFault) return error;
+  if (error instanceof EgressDenied) return new UpstreamFault('unreachable', error.message, error);
+  const { name, code, cause, errors } = error as {
+    name?: string;
+    code?: string;
+    cause?: unknown;
+    errors?: { code?: string }[];
+  };
+  const known = code ?? errors?.[0]?.code ?? (cause as { code?: string } | undefined)?.code ?? '';
+  const connectFailure = connectFailures[known];
+  if (connectFailure) return new UpstreamFault('unreachable', connectFailure, error);
+  if (/^(ERR_TLS_|CERT_|DEPTH_ZERO|SELF_SIGNED|UNABLE_TO_|ERR_SSL_)/.test(known)) {
+    return new UpstreamFault('unreachable', `TLS failed: ${known}`, error);
+  }
+  if (name === 'TimeoutError' || known === 'UND_ERR_HEADERS_TIMEOUT' || known === 'UND_ERR_BODY_TIMEOUT') {
+    return new UpstreamFault('timeout', 'upstream did not answer in time', error);
+  }
+  if (known.startsWith('HPE_') || known === 'UND_ERR_HEADERS_OVERFLOW') {
+    return new UpstreamFault('wrong_answer', 'upstream does not speak HTTP properly', error);
+  }
+  return new UpstreamFault('cut_off', 'upstream closed the connection before its answer was whole', error);
+}

@@ -1,0 +1,132 @@
+import { versionHeader } from '../mcp/headers.ts';
+import { clientInfo, modernMeta } from '../mcp/message.ts';
+import { eraOf, latestLegacyRevision, latestModernRevision } from '../mcp/revisions.ts';
+import { answerOf, type Exchange, exchange, type Transport } from './exchange.ts';
+import { UpstreamFault } from './fault.ts';
+import type { Target } from './target.ts';
+
+/** What an upstream speaks, as a probe found it. At least one of the two is there. */
+export interface Protocol {
+  /** Newest modern revision that both sides speak. */
+  modern?: string;
+  /** The legacy revision that `initialize` agreed on. */
+  legacy?: string;
+  /** When it was learned, epoch milliseconds. */
+  learnedAt: number;
+}
+
+/** A legacy session as `initialize` opened it. */
+export interface OpenedSession {
+  /** undefined where the server keeps no sessions. */
+  id: string | undefined;
+  revision: string;
+  /** InitializeResult as the upstream gave it. */
+  result: Record<string, unknown>;
+}
+
+export interface Negotiation {
+  protocol: Protocol;
+  /** `serverInfo` as the upstream gave it: untrusted. */
+  serverInfo: unknown;
+  session: OpenedSession | undefined;
+}
+
+/**
+ * Learns which eras `target` speaks: `server/discover`, then `initialize`
+ * (MCP 2026-07-28, basic/versioning; the order of a dual-era client). Only a success is evidence of an era.
+ * Throws UpstreamFault, the last one met, when neither works; ends within `limits.probeMs`.
+ */
+export async function negotiate(
+  transport: Transport,
+  target: Target,
+  now: () => number,
+): Promise<Negotiation> {
+  const deadline = AbortSignal.timeout(transport.limits.probeMs);
+  const modern = await discover(transport, target, deadline);
+  const legacy = await openSession(transport, target, latestLegacyRevision, deadline).catch(
+    (fault: unknown) => {
+      if (modern) return undefined;
+      throw fault;
+    },
+  );
+  const protocol: Protocol = { learnedAt: now() };
+  if (modern) protocol.modern = modern.revision;
+  if (legacy) protocol.legacy = legacy.revision;
+  return { protocol, serverInfo: modern?.serverInfo ?? legacy?.result.serverInfo, session: legacy };
+}
+
+async function discover(
+  transport: Transport,
+  target: Target,
+  deadline: AbortSignal,
+): Promise<{ revision: string; serverInfo: unknown } | undefined> {
+  const message = {
+    jsonrpc: '2.0',
+    id: 'discover',
+    method: 'server/discover',
+    params: { _meta: modernMeta(latestModernRevision) },
+  };
+  const headers = [versionHeader, latestModernRevision, 'mcp-method', 'server/discover'];
+  const signal = AbortSignal.any([deadline, AbortSignal.timeout(transport.limits.discoverMs)]);
+  let answered: Exchange;
+  try {
+    answered = await exchange(transport, target, message, headers, signal);
+  } catch (fault) {
+    // Without a connection there is nothing to ask again; any other failure may be a legacy server's.
+    if ((fault as UpstreamFault).kind === 'unreachable') throw fault;
+    return undefined;
+  }
+  if (answered.status === 401 || answered.status === 403) answerOf(answered, target);
+  if (answered.answer?.kind !== 'result') return undefined;
+  const { supportedVersions, serverInfo, _meta } = answered.answer.result;
+  if (!Array.isArray(supportedVersions)) return undefined;
+  if (!supportedVersions.includes(latestModernRevision)) return undefined;
+  const meta = (typeof _meta === 'object' && _meta !== null ? _meta : {}) as Record<string, unknown>;
+  return {
+    revision: latestModernRevision,
+    serverInfo: meta['io.modelcontextprotocol/serverInfo'] ?? serverInfo,
+  };
+}
+
+/**
+ * Opens a legacy session: `initialize` asking for `revision`, with no client capabilities (nobody here could
+ * answer), then `notifications/initialized` (MCP 2025-11-25, basic/lifecycle). Throws UpstreamFault.
+ */
+export async function openSession(
+  transport: Transport,
+  target: Target,
+  revision: string,
+  deadline: AbortSignal,
+): Promise<OpenedSession> {
+  const initialize = {
+    jsonrpc: '2.0',
+    id: 'initialize',
+    method: 'initialize',
+    params: { protocolVersion: revision, capabilities: {}, clientInfo },
+  };
+  const answered = await exchange(transport, target, initialize, [], deadline);
+  const answer = answerOf(answered, target);
+  if (answer.kind === 'error') {
+    throw new UpstreamFault('wrong_answer', `upstream refused to initialize (JSON-RPC error ${answer.code})`);
+  }
+  const agreed = answer.result.protocolVersion;
+  if (typeof agreed !== 'string' || eraOf(agreed) !== 'legacy') {
+    throw new UpstreamFault('wrong_answer', 'not an MCP server: initialize answered no protocol revision');
+  }
+  const session: OpenedSession = { id: answered.sessionId, revision: agreed, result: answer.result };
+  await exchange(
+    transport,
+    target,
+    { jsonrpc: '2.0', method: 'notifications/initialized' },
+    sessionHeaders(session),
+    deadline,
+  );
+  return session;
+}
+
+/** Headers of every request after `initialize` (MCP 2025-11-25, basic/transports). */
+export function sessionHeaders(session: { id: string | undefined; revision: string }): string[] {
+  return session.id === undefined
+    ? [versionHeader, session.revision]
+    : [versionHeader, session.revision, 'mcp-session-id', session.id];
+}

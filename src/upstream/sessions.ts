@@ -1,0 +1,159 @@
+import { sessionHeader } from '../mcp/headers.ts';
+import { latestLegacyRevision, legacyRevisions } from '../mcp/revisions.ts';
+import type { Clock } from '../platform/clock.ts';
+import { randomText } from '../platform/ids.ts';
+import { type Exchange, exchange, type Transport } from './exchange.ts';
+import { type OpenedSession, openSession, sessionHeaders } from './negotiate.ts';
+import type { Target } from './target.ts';
+
+/** A legacy session shared by all calls that have none of their own. */
+export interface PooledSession extends OpenedSession {
+  target: Target;
+  /** Prepared header list of a request in this session. */
+  headers: readonly string[];
+  usedAt: number;
+}
+
+/**
+ * The pool of legacy upstream sessions for callers without a session of their own. One session per
+ * connection, version of its target, and revision asked for (design §8, Sessions): never shared wider.
+ */
+export interface SessionPool {
+  /** The session for `revision`, opened if need be; callers that come at once share one opening. Throws UpstreamFault. */
+  acquire(target: Target, revision: string): Promise<PooledSession>;
+  /** The same without opening one. */
+  find(target: Target, revision: string): PooledSession | undefined;
+  /** Keeps a session that a probe opened. */
+  adopt(target: Target, opened: OpenedSession): void;
+  /** Forgets a lost session, so that the next `acquire` opens another. */
+  drop(session: PooledSession): void;
+  /**
+   * A request id that no other call has. Calls share a session, and a server tells its answers apart by id
+   * alone: equal ids of two callers would mix their answers. Unguessable, so that it is found in answer bytes.
+   */
+  uniqueId(): string;
+  /** Asks the upstream, with `ping`, whether `session` is lost. Only a clear answer counts. */
+  isLost(session: PooledSession): Promise<boolean>;
+  /** Ends the sessions of a connection at the upstream. */
+  end(uid: string): Promise<void>;
+  /** Ends all. */
+  close(): Promise<void>;
+}
+
+/** The revision that a session is opened with for a caller of `revision`: one that we know. */
+export function pooledRevision(revision: string): string {
+  return legacyRevisions.includes(revision) ? revision : latestLegacyRevision;
+}
+
+/**
+ * Whether an answer may mean "no such session": 404 by the specification, 400 and the JSON-RPC errors
+ * −32600 and −32001 in the wild (pains 19). Decided on codes, never on wording.
+ */
+export function maySayLostSession(status: number, rpcCode: number | undefined): boolean {
+  return status === 404 || status === 400 || rpcCode === -32600 || rpcCode === -32001;
+}
+
+export function createSessionPool(transport: Transport, clock: Clock): SessionPool {
+  const sessions = new Map<string, PooledSession>();
+  const opening = new Map<string, Promise<PooledSession>>();
+  const { limits } = transport;
+  const idPrefix = `pb-${randomText(12)}-`;
+  let lastId = 0;
+  let sweep = clock.after(60_000, sweepIdle);
+
+  const key = (target: Target, revision: string) => `${target.uid}:${target.version}:${revision}`;
+
+  function keep(target: Target, revision: string, opened: OpenedSession): PooledSession {
+    const session = { ...opened, target, headers: sessionHeaders(opened), usedAt: clock.now() };
+    sessions.set(key(target, revision), session);
+    if (opened.revision !== revision && !sessions.has(key(target, opened.revision))) {
+      sessions.set(key(target, opened.revision), session);
+    }
+    if (sessions.size > limits.upstreamSessions) {
+      const oldest = sessions.values().next().value;
+      if (oldest) void endSession(oldest);
+    }
+    return session;
+  }
+
+  function forget(session: PooledSession): void {
+    for (const [name, known] of sessions) if (known === session) sessions.delete(name);
+  }
+
+  async function endSession(session: PooledSession): Promise<void> {
+    forget(session);
+    if (session.id === undefined) return;
+    try {
+      const response = await transport.dispatcher.request({
+        origin: session.target.origin,
+        path: session.target.path,
+        method: 'DELETE',
+        headers: [...session.target.headers.reveal(), sessionHeader, session.id],
+        signal: AbortSignal.timeout(limits.endSessionMs),
+      });
+      response.body.on('error', () => {}).destroy();
+    } catch {
+      // The server may refuse (405) or be gone: the session then ends with its own idle time.
+    }
+  }
+
+  function sweepIdle(): void {
+    const before = clock.now() - limits.upstreamSessionIdleMs;
+    for (const session of new Set(sessions.values())) if (session.usedAt < before) void endSession(session);
+    sweep = clock.after(60_000, sweepIdle);
+  }
+
+  return {
+    find(target, revision) {
+      const session = sessions.get(key(target, revision));
+      if (session) session.usedAt = clock.now();
+      return session;
+    },
+    async acquire(target, revision) {
+      const known = this.find(target, revision);
+      if (known) return known;
+      const name = key(target, revision);
+      let promise = opening.get(name);
+      if (!promise) {
+        promise = openSession(transport, target, revision, AbortSignal.timeout(limits.probeMs))
+          .then((opened) => keep(target, revision, opened))
+          .finally(() => opening.delete(name));
+        opening.set(name, promise);
+      }
+      return promise;
+    },
+    adopt(target, opened) {
+      const known = sessions.get(key(target, opened.revision));
+      // Calls may be under way in the known one; if it is lost, the next call finds out.
+      if (known) void endSession({ ...opened, target, headers: [], usedAt: 0 });
+      else keep(target, opened.revision, opened);
+    },
+    drop: forget,
+    uniqueId: () => `${idPrefix}${(lastId++).toString(36)}`,
+    async isLost(session) {
+      let answered: Exchange;
+      try {
+        const ping = { jsonrpc: '2.0', id: 'ping', method: 'ping' };
+        answered = await exchange(
+          transport,
+          session.target,
+          ping,
+          session.headers,
+          AbortSignal.timeout(limits.discoverMs),
+        );
+      } catch {
+        return false;
+      }
+      const code = answered.answer?.kind === 'error' ? answered.answer.code : undefined;
+      return maySayLostSession(answered.status, code);
+    },
+    async end(uid) {
+      const ended = new Set([...sessions.values()].filter((session) => session.target.uid === uid));
+      await Promise.all([...ended].map(endSession));
+    },
+    async close() {
+      sweep();
+      await Promise.all([...new Set(sessions.values())].map(endSession));
+    },
+  };
+}

@@ -1,0 +1,32 @@
+import type { Secret } from '../platform/secret.ts';
+
+/** Where and how one version of a connection's upstream is reached. */
+export interface Target {
+  /** The connection's row. */
+  uid: string;
+  /** Grows with every change of URL or credentials; sessions and observations belong to one version. */
+  version: number;
+  /** Scheme, host and port. */
+  origin: string;
+  /** Path and query. */
+  path: string;
+  /** Custom headers as a flat list of names and values. */
+  headers: Secret<readonly string[]>;
+}
+
+/** Splits `mcpUrl` once, so that the data path does not parse it per call. */
+export function createTarget(
+  uid: string,
+  version: number,
+  mcpUrl: string,
+  headers: Secret<readonly string[]>,
+): Target {
+  const url = new URL(mcpUrl);
+  return { uid, version, origin: url.origin, path: url.pathname + url.search, headers };
+}
+
+/** The path without its query, for messages: a query may hold a key. */
+export function shownPath(target: Target): string {
+  const end = target.path.indexOf('?');
+  return end === -1 ? target.path : target.path.slice(0, end);
+}
