@@ -29,7 +29,6 @@ export async function serve(env: NodeJS.ProcessEnv): Promise<number> {
     console.error(`patchbay: ${explainStartFailure(error, `${config.host}:${config.port}`)}`);
     return 1;
   }
-  log.info(`Patchbay listens on ${patchbay.publicUrl().origin}`);
   if (patchbay.firstKey) console.log(welcome(patchbay.publicUrl().origin, patchbay.firstKey.reveal()));
 
   const signal = await stopped;

@@ -9,14 +9,24 @@ import type { App, HttpDeps } from './deps.ts';
  */
 export function guardAccess(app: App, deps: HttpDeps): void {
   app.decorateRequest('principal', null as unknown as Principal);
+  let closing = false;
+  app.addHook('preClose', (done) => {
+    closing = true;
+    done();
+  });
 
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-content-type-options', 'nosniff');
     reply.header('cache-control', 'no-store');
-    const refusal = checkHost(deps, request) ?? checkOrigin(deps, request);
+    const refusal = (closing && shuttingDown()) || checkHost(deps, request) || checkOrigin(deps, request);
     if (refusal) done(refusal);
     else authorize(deps, request, done);
   });
+}
+
+/** For requests on sockets that outlive the listener; nothing has run, so the client may repeat it elsewhere. */
+function shuttingDown(): ApiError {
+  return new ApiError('shutting_down', { retryable: true, headers: { connection: 'close' } });
 }
 
 function checkHost({ allowList }: HttpDeps, request: FastifyRequest): ApiError | undefined {

@@ -26,6 +26,7 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
     requestTimeout: limits.requestReceiveMs,
     keepAliveTimeout: limits.downstreamKeepAliveMs,
     forceCloseConnections: 'idle',
+    return503OnClosing: false,
     routerOptions: { maxParamLength: limits.pathParameterChars, ignoreTrailingSlash: true },
     frameworkErrors: answerFrameworkError,
   }).withTypeProvider<ZodTypeProvider>();

@@ -1,0 +1,112 @@
+import { cpus, loadavg } from 'node:os';
+import type { Placement } from './processes.ts';
+import type { Row, Section, StartResult } from './suites.ts';
+
+/** The targets of the project (docs/performance.md). */
+const targets = { toolsCallRatio: 1.3, getRatio: 2, startMs: 800, idleRssMb: 120 };
+
+export interface Report {
+  machine: { node: string; cpu: string; loadBefore: number; placement: Placement };
+  sections: Section[];
+  start: StartResult | undefined;
+  verdicts: Verdict[];
+  errors: number;
+}
+
+interface Verdict {
+  what: string;
+  measured: number;
+  limit: number;
+  unit: string;
+  ok: boolean;
+}
+
+/** What the numbers depend on, read before the bench makes load of its own. */
+export function describeMachine(placement: Placement): Report['machine'] {
+  return {
+    node: process.version,
+    cpu: cpus()[0]?.model.trim() ?? 'unknown',
+    loadBefore: loadavg()[0] as number,
+    placement,
+  };
+}
+
+export function makeReport(
+  machine: Report['machine'],
+  sections: Section[],
+  start: StartResult | undefined,
+): Report {
+  const verdicts = sections.flatMap((section) =>
+    section.rows
+      .filter(({ subject }) => subject === 'Patchbay')
+      .map(({ connections, cpuRatio }) =>
+        judge(
+          `${section.title}, ${connections} ${connections === 1 ? 'connection' : 'connections'}: CPU`,
+          cpuRatio,
+          section.title.startsWith('GET') ? targets.getRatio : targets.toolsCallRatio,
+          `× ${section.reference}`,
+        ),
+      ),
+  );
+  if (start) {
+    verdicts.push(judge('start to first answer', start.startMs, targets.startMs, 'ms'));
+    verdicts.push(judge('idle RSS', megabytes(start.idleRssBytes), targets.idleRssMb, 'MB'));
+  }
+  const errors = sections.flatMap(({ rows }) => rows).reduce((sum, row) => sum + row.errors, 0);
+  return { machine, sections, start, verdicts, errors };
+}
+
+function judge(what: string, measured: number, limit: number, unit: string): Verdict {
+  return { what, measured, limit, unit, ok: measured <= limit };
+}
+
+export function toMarkdown({ machine, sections, verdicts, errors }: Report): string {
+  const { placement } = machine;
+  const pinned = placement.underTest
+    ? `servers under test on core ${placement.underTest}, load generator and upstream on ${placement.others}`
+    : 'nothing pinned (no taskset, or one core)';
+  const lines = [
+    `Node ${machine.node}, ${machine.cpu}; ${pinned}; load average before: ${machine.loadBefore.toFixed(2)}.`,
+    '',
+  ];
+  for (const { title, reference, rows } of sections) {
+    lines.push(
+      `### ${title}`,
+      '',
+      `| connections | server | requests/s | p50 ms | p99 ms | CPU µs/call | × ${reference} | core busy | RSS MB |`,
+      '| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |',
+      ...rows.map(toLine),
+      '',
+    );
+    const failed = rows.filter((row) => row.errors > 0);
+    for (const { subject, connections, errors: count, firstError } of failed) {
+      lines.push(`**${count} errors** of ${subject} at ${connections} connections, first: ${firstError}`, '');
+    }
+  }
+  lines.push('| target | measured | at most | |', '| --- | ---: | ---: | --- |');
+  for (const { what, measured, limit, unit, ok } of verdicts) {
+    const digits = limit < 10 ? 2 : 0;
+    lines.push(`| ${what} | ${measured.toFixed(digits)} ${unit} | ${limit} | ${ok ? 'ok' : 'over'} |`);
+  }
+  lines.push('', errors === 0 ? 'No errors: every answer was 200 with the right id.' : `${errors} errors.`);
+  return lines.join('\n');
+}
+
+function toLine(row: Row): string {
+  const cells = [
+    row.connections,
+    row.subject,
+    Math.round(row.requestsPerSecond),
+    row.p50Ms.toFixed(2),
+    row.p99Ms.toFixed(2),
+    row.cpuMicrosPerCall.toFixed(1),
+    row.cpuRatio.toFixed(2),
+    `${Math.round(row.coreShare * 100)} %`,
+    megabytes(row.rssBytes).toFixed(0),
+  ];
+  return `| ${cells.join(' | ')} |`;
+}
+
+function megabytes(bytes: number): number {
+  return bytes / 1024 / 1024;
+}

@@ -1,0 +1,157 @@
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { LoadResult } from './load.ts';
+import { median, rssBytes } from './measure.ts';
+import type { Placement, Processes } from './processes.ts';
+import { type Lab, openLab, type Subject } from './subjects.ts';
+
+export interface Plan {
+  processes: Processes;
+  placement: Placement;
+  connections: readonly number[];
+  /** Measured time of one cell, all rounds together. */
+  seconds: number;
+  profileDir: string | undefined;
+  progress: (line: string) => void;
+}
+
+/** One line of the result: a server at a number of connections. Medians over the rounds. */
+export interface Row extends LoadResult {
+  connections: number;
+  subject: string;
+  /** CPU per call over that of the reference in the same round. */
+  cpuRatio: number;
+}
+
+export interface Section {
+  title: string;
+  reference: string;
+  rows: Row[];
+}
+
+export interface StartResult {
+  startMs: number;
+  idleRssBytes: number;
+}
+
+/** Subjects take turns this often, so that a noisy minute meets all of them. */
+const rounds = 3;
+const firstWarmUpSeconds = 0.9;
+const laterWarmUpSeconds = 0.3;
+/** Before the first cell: until the hot code is compiled. */
+const compileSeconds = 2;
+const starts = 5;
+const idleMs = 2_000;
+
+export async function measureToolsCall(plan: Plan): Promise<Section[]> {
+  const sections: Section[] = [];
+  for (const era of ['modern', 'legacy'] as const) {
+    const title = `tools/call, ${era} upstream`;
+    sections.push(
+      await measure(plan, title, 'pass-through', `tools-call-${era}`, (lab) => lab.toolsCall(era)),
+    );
+  }
+  return sections;
+}
+
+export async function measureGet(plan: Plan): Promise<Section[]> {
+  const title = 'GET /connect/{namespace}/{connectionId}';
+  return [await measure(plan, title, 'bare Fastify route', 'get', (lab) => lab.getConnection())];
+}
+
+/** Each section has processes of its own, so that memory and profiles are its own too. */
+async function measure(
+  plan: Plan,
+  title: string,
+  reference: string,
+  name: string,
+  choose: (lab: Lab) => Subject[],
+): Promise<Section> {
+  const { processes, placement, progress } = plan;
+  const lab = await openLab(processes, placement, plan.profileDir && join(plan.profileDir, name));
+  try {
+    const subjects = choose(lab);
+    progress(`${title}: warming up`);
+    for (const subject of subjects) {
+      const { pid, origin, request } = subject;
+      await lab.run({ pid, origin, request, connections: 32, warmUpSeconds: compileSeconds, seconds: 0.1 });
+    }
+    const rows: Row[] = [];
+    for (const connections of plan.connections) {
+      progress(`${title}: ${connections} connections`);
+      rows.push(...(await measureCell(plan, lab, subjects, reference, connections)));
+    }
+    return { title, reference, rows };
+  } finally {
+    await lab.close();
+  }
+}
+
+async function measureCell(
+  plan: Plan,
+  lab: Lab,
+  subjects: readonly Subject[],
+  reference: string,
+  connections: number,
+): Promise<Row[]> {
+  const results = new Map<string, LoadResult[]>(subjects.map(({ name }) => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    for (const { name, pid, origin, request } of subjects) {
+      const warmUpSeconds = round === 0 ? firstWarmUpSeconds : laterWarmUpSeconds;
+      const seconds = plan.seconds / rounds;
+      results.get(name)?.push(await lab.run({ pid, origin, request, connections, warmUpSeconds, seconds }));
+    }
+  }
+  const referenceRounds = results.get(reference) as LoadResult[];
+  return [...results].map(([subject, ofSubject]) => {
+    const ratios = ofSubject.map(
+      ({ cpuMicrosPerCall }, round) =>
+        cpuMicrosPerCall / (referenceRounds[round] as LoadResult).cpuMicrosPerCall,
+    );
+    return { connections, subject, cpuRatio: median(ratios), ...combine(ofSubject) };
+  });
+}
+
+function combine(results: readonly LoadResult[]): LoadResult {
+  const middle = (pick: (result: LoadResult) => number) => median(results.map(pick));
+  return {
+    calls: results.reduce((sum, { calls }) => sum + calls, 0),
+    requestsPerSecond: middle((result) => result.requestsPerSecond),
+    p50Ms: middle((result) => result.p50Ms),
+    p99Ms: middle((result) => result.p99Ms),
+    cpuMicrosPerCall: middle((result) => result.cpuMicrosPerCall),
+    coreShare: middle((result) => result.coreShare),
+    rssBytes: middle((result) => result.rssBytes),
+    errors: results.reduce((sum, { errors }) => sum + errors, 0),
+    firstError: results.find(({ firstError }) => firstError)?.firstError,
+  };
+}
+
+/** From the start of the process to the first answer, on a data directory that was used before; and at rest. */
+export async function measureStart(plan: Plan): Promise<StartResult> {
+  const { processes, placement, progress } = plan;
+  const profileDir = plan.profileDir && join(plan.profileDir, 'start');
+  const dataDir = await mkdtemp(join(tmpdir(), 'patchbay-bench-'));
+  const token = `bench-${randomBytes(16).toString('hex')}`;
+  const times: number[] = [];
+  let idleRssBytes = Number.NaN;
+  progress(`start: ${starts} times`);
+  try {
+    // One more than is counted: the first makes the data directory.
+    for (let start = 0; start <= starts; start++) {
+      const patchbay = await processes.startPatchbay(dataDir, token, placement.underTest, profileDir);
+      if (start > 0) times.push(patchbay.startMs);
+      if (start === starts) {
+        await new Promise((resolve) => setTimeout(resolve, idleMs));
+        idleRssBytes = rssBytes(patchbay.pid);
+      }
+      await processes.stop(patchbay.child);
+    }
+  } finally {
+    await processes.stopAll();
+    await rm(dataDir, { recursive: true, force: true });
+  }
+  return { startMs: median(times), idleRssBytes };
+}

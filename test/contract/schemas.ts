@@ -1,0 +1,238 @@
+import { z } from 'zod';
+
+/**
+ * What each endpoint may answer, written from the API reference and from nothing in `src`: a change of the
+ * product's own schemas cannot move these along. Objects are strict, so a field too many fails as well.
+ */
+
+/** Text for a person: not empty, and nothing of our insides in it. */
+const shownText = z
+  .string()
+  .min(1)
+  .max(1500)
+  .refine(
+    (text) => !/node_modules|\bat .+\(.+:\d+\)|\.[jt]s:\d+|SQLITE|\bselect\b.+\bfrom\b/i.test(text),
+    'shows a stack, a path or SQL',
+  );
+
+const isoTime = z.iso.datetime();
+
+const inputFields = z.record(
+  z.string(),
+  z.strictObject({ label: z.string(), description: z.string().optional(), required: z.boolean().optional() }),
+);
+
+const statusSchema = z.discriminatedUnion('state', [
+  z.strictObject({ state: z.literal('connected') }),
+  z.strictObject({ state: z.literal('disconnected') }),
+  // The vendor's SDK reads one of the two, its command line the other: both, and the same.
+  z
+    .strictObject({ state: z.literal('auth_required'), setupUrl: z.url(), authorizationUrl: z.url() })
+    .refine(({ setupUrl, authorizationUrl }) => setupUrl === authorizationUrl, 'the two URLs differ'),
+  z.strictObject({
+    state: z.literal('input_required'),
+    setupUrl: z.url().optional(),
+    http: z.strictObject({ headers: inputFields.optional(), query: inputFields.optional() }),
+    missing: z.strictObject({ headers: z.array(z.string()), query: z.array(z.string()) }),
+  }),
+  z.strictObject({ state: z.literal('error'), message: shownText }),
+]);
+
+const iconSchema = z.strictObject({
+  src: z.string(),
+  mimeType: z.string().optional(),
+  sizes: z.array(z.string()).optional(),
+  theme: z.enum(['light', 'dark']).optional(),
+});
+
+const serverInfoSchema = z.strictObject({
+  name: z.string(),
+  version: z.string(),
+  title: z.string().optional(),
+  description: z.string().optional(),
+  websiteUrl: z.string().optional(),
+  icons: z.array(iconSchema).optional(),
+});
+
+const connectionSchema = z
+  .strictObject({
+    connectionId: z.string().min(1).max(255),
+    name: z.string().min(1).max(255),
+    transport: z.enum(['http', 'uplink']),
+    mcpUrl: z.url().nullable(),
+    metadata: z.record(z.string(), z.unknown()).nullable(),
+    mock: z.strictObject({ enabled: z.literal(true), scenario: z.string().optional() }).optional(),
+    iconUrl: z.string().nullable().optional(),
+    createdAt: isoTime,
+    status: statusSchema,
+    serverInfo: serverInfoSchema.optional(),
+  })
+  .refine(
+    ({ transport, mcpUrl }) => (transport === 'uplink') === (mcpUrl === null),
+    'a URL at the wrong kind',
+  );
+
+const jsonSchema = z.looseObject({ type: z.literal('object') });
+
+const toolSchema = z.strictObject({
+  name: z.string().min(1),
+  title: z.string().optional(),
+  description: z.string().optional(),
+  icons: z.array(iconSchema).optional(),
+  inputSchema: jsonSchema,
+  outputSchema: jsonSchema.optional(),
+  annotations: z
+    .strictObject({
+      title: z.string().optional(),
+      readOnlyHint: z.boolean().optional(),
+      destructiveHint: z.boolean().optional(),
+      idempotentHint: z.boolean().optional(),
+      openWorldHint: z.boolean().optional(),
+    })
+    .optional(),
+  execution: z
+    .strictObject({ taskSupport: z.enum(['required', 'optional', 'forbidden']).optional() })
+    .optional(),
+  _meta: z.record(z.string(), z.unknown()).optional(),
+});
+
+const toolListSchema = z.strictObject({ tools: z.array(toolSchema) });
+
+/** The upstream's own words, which pass as they are: only what MCP promises is looked at. */
+const callToolResultSchema = z.looseObject({
+  content: z.array(z.looseObject({ type: z.string() })),
+  structuredContent: z.unknown().optional(),
+  isError: z.boolean().optional(),
+});
+
+const errorSchema = z.strictObject({ error: z.string().regex(/^[a-z_]+$/), message: shownText });
+const validationErrorSchema = z.strictObject({ error: z.literal('validation_error'), message: shownText });
+const registryErrorSchema = z.strictObject({ error: shownText });
+
+/** Either tools, or why there are none. */
+const envelopeSchema = z.union([
+  z.strictObject({ status: statusSchema, tools: z.array(toolSchema) }),
+  z.strictObject({ status: statusSchema, error: errorSchema }),
+]);
+
+/** JSON-RPC 2.0, MCP 2026-07-28 and the Connect API define these; the rest of their range is not ours to use. */
+const definedRpcCodes = [-32700, -32600, -32601, -32602, -32603, -32001, -32002, -32020, -32021, -32022];
+
+const rpcErrorSchema = z.strictObject({
+  jsonrpc: z.literal('2.0'),
+  id: z.union([z.string(), z.number(), z.null()]),
+  error: z.strictObject({
+    code: z
+      .int()
+      .refine(
+        (code) => definedRpcCodes.includes(code) || code < -32768 || code > -32000,
+        'a reserved code that nothing defines',
+      ),
+    message: shownText,
+    data: z.unknown().optional(),
+  }),
+});
+
+const rpcAnswerSchema = z.union([
+  z.strictObject({
+    jsonrpc: z.literal('2.0'),
+    id: z.union([z.string(), z.number()]),
+    result: z.record(z.string(), z.unknown()),
+  }),
+  rpcErrorSchema,
+]);
+
+const namespaceNameSchema = z.string().regex(/^[a-z0-9-]{3,39}$/);
+const namespaceSchema = z.strictObject({ name: namespaceNameSchema, createdAt: isoTime });
+const count = z.int().min(0);
+const paginationSchema = z.strictObject({
+  currentPage: count,
+  pageSize: count,
+  totalPages: count,
+  totalCount: count,
+});
+
+/** Own namespaces, as the list without a query has them. */
+const ownNamespacesSchema = z.strictObject({ namespaces: z.array(namespaceSchema) });
+const foundNamespacesSchema = z.strictObject({
+  namespaces: z.array(z.strictObject({ name: namespaceNameSchema })),
+  pagination: paginationSchema,
+});
+
+const connectErrors = {
+  400: errorSchema,
+  401: errorSchema,
+  403: errorSchema,
+  404: errorSchema,
+  413: errorSchema,
+  414: errorSchema,
+  415: errorSchema,
+};
+const upstreamErrors = { 422: errorSchema, 429: errorSchema, 502: errorSchema, 504: errorSchema };
+const registryErrors = {
+  400: registryErrorSchema,
+  401: registryErrorSchema,
+  403: registryErrorSchema,
+  404: registryErrorSchema,
+  409: registryErrorSchema,
+  413: registryErrorSchema,
+  415: registryErrorSchema,
+};
+const rpcErrors = Object.fromEntries(
+  [400, 401, 403, 404, 405, 409, 413, 414, 415, 429, 502, 504].map((status) => [status, rpcErrorSchema]),
+);
+
+/** By `METHOD /path`, then status. A status that is not here is a breach by itself. */
+export const answerSchemas: Record<string, Record<number, z.ZodType>> = {
+  'GET /connect/{namespace}': {
+    200: z.strictObject({ connections: z.array(connectionSchema), nextCursor: z.string().nullable() }),
+    ...connectErrors,
+  },
+  'POST /connect/{namespace}': { 201: connectionSchema, ...connectErrors, 400: validationErrorSchema },
+  'GET /connect/{namespace}/{connectionId}': { 200: connectionSchema, ...connectErrors },
+  'PUT /connect/{namespace}/{connectionId}': {
+    200: connectionSchema,
+    201: connectionSchema,
+    ...connectErrors,
+    400: validationErrorSchema,
+    409: errorSchema,
+  },
+  'DELETE /connect/{namespace}/{connectionId}': {
+    200: z.strictObject({ success: z.literal(true) }),
+    ...connectErrors,
+  },
+  'GET /connect/{namespace}/.tools': { 200: z.record(z.string(), envelopeSchema), ...connectErrors },
+  'GET /connect/{namespace}/{connectionId}/.tools': {
+    200: toolListSchema,
+    ...connectErrors,
+    ...upstreamErrors,
+  },
+  'GET /connect/{namespace}/{connectionId}/.tools/{toolPath}': {
+    200: z.union([toolSchema, toolListSchema]),
+    ...connectErrors,
+    ...upstreamErrors,
+  },
+  'POST /connect/{namespace}/{connectionId}/.tools/{toolPath}': {
+    200: callToolResultSchema,
+    ...connectErrors,
+    ...upstreamErrors,
+    400: validationErrorSchema,
+  },
+  'POST /connect/{namespace}/{connectionId}/mcp': { 200: rpcAnswerSchema, ...rpcErrors },
+  'GET /connect/{namespace}/{connectionId}/mcp': rpcErrors,
+  'PUT /connect/{namespace}/{connectionId}/mcp': rpcErrors,
+  'PATCH /connect/{namespace}/{connectionId}/mcp': rpcErrors,
+  'DELETE /connect/{namespace}/{connectionId}/mcp': rpcErrors,
+  'GET /namespaces': { 200: z.union([ownNamespacesSchema, foundNamespacesSchema]), ...registryErrors },
+  'POST /namespaces': { 201: namespaceSchema, ...registryErrors },
+  'PUT /namespaces/{name}': { 201: namespaceSchema, ...registryErrors },
+  'DELETE /namespaces/{name}': {
+    200: z.strictObject({ success: z.literal(true), name: namespaceNameSchema }),
+    ...registryErrors,
+  },
+  'GET /servers': {
+    200: z.strictObject({ servers: z.array(z.never()), pagination: paginationSchema }),
+    ...registryErrors,
+  },
+  'GET /health': { 200: z.strictObject({ status: z.string().min(1), timestamp: isoTime }) },
+};
