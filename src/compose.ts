@@ -104,8 +104,11 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
         listening = app.server.address() as AddressInfo;
       },
       async close() {
+        // Sockets fall idle one by one, as their answers end; kept alive they would hold the drain up.
+        const idle = setInterval(() => app.server.closeIdleConnections(), 50);
         const cutOff = setTimeout(() => app.server.closeAllConnections(), limits.drainMs);
         await app.close();
+        clearInterval(idle);
         clearTimeout(cutOff);
         await healer.stop();
         await observer.settled();

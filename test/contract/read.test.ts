@@ -29,6 +29,7 @@ describe('GET /{namespace}/{connectionId}', () => {
     for (const path of [`/default/${connectionId}`, '/default']) {
       expect((await contract.request(path, { signal })).status).toBe(200);
     }
+    await own.stop();
   });
 
   test('answers 404 for an id that is not there, and for one that none can have', async () => {
@@ -154,30 +155,30 @@ describe('connection ids', () => {
 
 describe('both URL forms', () => {
   test('answer the same to every read and call', async () => {
-    await contract.sdk().connections.set('two-forms', { namespace, mcpUrl: upstream.url });
+    const { name } = await contract.sdk().namespaces.create();
+    await contract.sdk().connections.set('two-forms', { namespace: name, mcpUrl: upstream.url });
     const rpc = { jsonrpc: '2.0', id: 'x', method: 'tools/list' };
     const requests: [path: string, options?: Parameters<typeof contract.request>[1]][] = [
-      ['/default?limit=5&name=two-forms'],
-      ['/default?limit=0'],
-      ['/default/two-forms'],
-      ['/default/missing'],
-      ['/default/.tools'],
-      ['/default/two-forms/.tools'],
-      ['/default/two-forms/.tools/echo'],
-      ['/default/two-forms/.tools/repo'],
-      ['/default/two-forms/.tools/repo/search'],
-      ['/default/two-forms/.tools/repo/search', { method: 'POST', json: { q: 'x' } }],
-      ['/default/two-forms/.tools/missing', { method: 'POST', json: {} }],
-      ['/default/two-forms/mcp', { method: 'POST', json: rpc }],
-      ['/default/two-forms/mcp', { method: 'DELETE' }],
-      ['/default/two-forms', { method: 'PUT', json: {} }],
-      ['/default/two-forms', { method: 'PUT', json: { mcpUrl: 'http://127.0.0.1:1/' } }],
-      ['/default', { method: 'POST', json: { nope: 1 } }],
-      ['/nowhere/two-forms'],
+      ['?limit=5&name=two-forms'],
+      ['?limit=0'],
+      ['/two-forms'],
+      ['/missing'],
+      ['/.tools'],
+      ['/two-forms/.tools'],
+      ['/two-forms/.tools/echo'],
+      ['/two-forms/.tools/repo'],
+      ['/two-forms/.tools/repo/search'],
+      ['/two-forms/.tools/repo/search', { method: 'POST', json: { q: 'x' } }],
+      ['/two-forms/.tools/missing', { method: 'POST', json: {} }],
+      ['/two-forms/mcp', { method: 'POST', json: rpc }],
+      ['/two-forms/mcp', { method: 'DELETE' }],
+      ['/two-forms', { method: 'PUT', json: {} }],
+      ['/two-forms', { method: 'PUT', json: { mcpUrl: 'http://127.0.0.1:1/' } }],
+      ['', { method: 'POST', json: { nope: 1 } }],
     ];
     for (const [path, options] of requests) {
-      const run = await contract.request(path, options);
-      const api = await contract.request(`/connect${path}`, options);
+      const run = await contract.request(`/${name}${path}`, options);
+      const api = await contract.request(`/connect/${name}${path}`, options);
       expect({ path, status: api.status, body: api.body }).toEqual({
         path,
         status: run.status,

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { startPatchbay } from '../fixtures/patchbay.ts';
 import { until } from '../fixtures/until.ts';
 import { type Handler, legacyServer, sendJson } from '../fixtures/upstream.ts';
 import { refusal, useContract } from './harness.ts';
@@ -242,4 +243,20 @@ describe('healing', () => {
     });
     expect(healed.serverInfo).toEqual({ name: 'legacy-fixture', version: '1.0.0' });
   });
+});
+
+test('a Patchbay that stops does not wait for the probe of a silent upstream', async () => {
+  const pb = await startPatchbay();
+  const upstream = await contract.upstream(status(404));
+  const { connectionId } = await pb.sdk().connections.create(namespace, { mcpUrl: upstream.url });
+  upstream.handle(() => {});
+  upstream.received.length = 0;
+  await until(async () => {
+    await pb.sdk().connections.get(connectionId, { namespace });
+    return upstream.received.length > 0;
+  });
+  const start = performance.now();
+  await pb.stop();
+  // What the issue allows between SIGTERM and the exit of an idle server.
+  expect(performance.now() - start).toBeLessThan(5_000);
 });

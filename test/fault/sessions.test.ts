@@ -286,7 +286,7 @@ test.each([
   { way: 'the MCP endpoint', sse: true },
 ])('a caller that goes away cancels its call at the upstream ($way, events: $sse)', async ({ way, sse }) => {
   const { id, up, server } = await sessioned();
-  const other = await startPatchbay();
+  const other = await startPatchbay({ limits: { drainMs: 300 } });
   await connect(other, id, up.url);
   up.handle((request, response) => {
     if (request.message?.method !== 'tools/call') return server.handler(request, response);
@@ -378,7 +378,7 @@ test.each(['the connection', 'its namespace', 'the server (stopped)'])(
     const own = await startPatchbay();
     const server = legacyServer({ sessions: true });
     const up = await startUpstream(server.handler);
-    await read(await own.request('/namespaces/shortlived', { method: 'PUT' }));
+    await read(await own.request('/namespaces/shortlived', { method: 'PUT', json: {} }));
     await read(await own.request('/connect/shortlived/x', { method: 'PUT', json: { mcpUrl: up.url } }));
     await read(await own.request('/connect/shortlived/x/.tools'));
     expect(server.sessions.size).toBe(1);
