@@ -45,6 +45,7 @@ test('GET /{namespace}/.tools answers one envelope a connection, and no dead ups
   const start = performance.now();
   const answer = await contract.request('/default/.tools');
   const tookMs = performance.now() - start;
+  await hanging.stop();
   expect(answer.status).toBe(200);
   const envelopes = answer.body as Record<string, unknown>;
   expect(Object.keys(envelopes).sort()).toEqual(

@@ -228,9 +228,9 @@ test('probes of an upstream that stays down grow rarer', async () => {
 
 describe('a clock that goes back an hour', () => {
   test.each([
-    { then: 'the upstream fails', first: healthy, next: answering(404), state: 'error' },
-    { then: 'the upstream recovers', first: answering(404), next: healthy, state: 'connected' },
-  ])('does not freeze the status: $then', async ({ first, next, state }) => {
+    { what: 'the upstream fails', first: healthy, next: answering(404), state: 'error' },
+    { what: 'the upstream recovers', first: answering(404), next: healthy, state: 'connected' },
+  ])('does not freeze the status: $what', async ({ first, next, state }) => {
     const clock = new ShiftedClock();
     const pb = await start({ clock });
     up.handle(first);
@@ -316,7 +316,7 @@ describe.runIf(testsOnPostgres)('two processes on one PostgreSQL', () => {
         }
         // `initialize` is the last request of a failed probe.
         if (request.message?.method === 'initialize') setTimeout(() => underWay--, 0);
-        answering(404)(request, response);
+        return answering(404)(request, response);
       });
       await until(async () => {
         await Promise.all([one, two].map((pb) => pb.request('/connect/default/c').then(read)));

@@ -1,0 +1,403 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import { until } from '../fixtures/until.ts';
+import { legacyServer, modernServer, RpcError, sendJson, type Upstream } from '../fixtures/upstream.ts';
+import { type RequestOptions, useContract } from './harness.ts';
+
+const bodyLimit = 64 * 1024;
+const contract = useContract({ limits: { mcpBodyBytes: bodyLimit } });
+const namespace = 'default';
+let legacy: Upstream;
+let modern: Upstream;
+
+beforeAll(async () => {
+  const call = (name: string, args: Record<string, unknown>) => {
+    if (name === 'boom') throw new RpcError(-32602, 'bad argument');
+    return { content: [{ type: 'text', text: JSON.stringify(args) }] };
+  };
+  const tools = [{ name: 'echo' }, { name: 'boom' }];
+  legacy = await contract.upstream(legacyServer({ sessions: true, tools, call }).handler);
+  modern = await contract.upstream(modernServer({ tools, call }).handler);
+  const { connections } = contract.sdk();
+  await connections.set('legacy', { namespace, mcpUrl: legacy.url, headers: { 'X-Stored': 'secret' } });
+  await connections.set('modern', { namespace, mcpUrl: modern.url, headers: { 'X-Stored': 'secret' } });
+});
+
+/** Sends one body to the MCP endpoint of a connection. */
+function post(connectionId: string, json: unknown, options: RequestOptions = {}) {
+  return contract.request(`/connect/default/${connectionId}/mcp`, { method: 'POST', json, ...options });
+}
+
+const list = { jsonrpc: '2.0', id: 1, method: 'tools/list' };
+const modernVersion = '2026-07-28';
+
+/** A request as a modern caller sends it: the envelope in `_meta`, mirrored in headers. */
+function postModern(connectionId: string, method: string, params: Record<string, unknown> = {}) {
+  const _meta = {
+    'io.modelcontextprotocol/protocolVersion': modernVersion,
+    'io.modelcontextprotocol/clientInfo': { name: 'contract', version: '1' },
+    'io.modelcontextprotocol/clientCapabilities': {},
+  };
+  const headers = {
+    'mcp-protocol-version': modernVersion,
+    'mcp-method': method,
+    ...(typeof params.name === 'string' ? { 'mcp-name': params.name } : {}),
+  };
+  return post(connectionId, { jsonrpc: '2.0', id: 1, method, params: { ...params, _meta } }, { headers });
+}
+
+describe('a legacy caller of a legacy upstream', () => {
+  test.each<[what: string, headers: Record<string, string>]>([
+    ['no session', {}],
+    ['the SDK’s smithery-stateless', { 'mcp-session-id': 'smithery-stateless' }],
+    ['a protocol version', { 'mcp-protocol-version': '2025-06-18' }],
+  ])('needs no initialize, with %s', async (_what, headers) => {
+    const answer = await post('legacy', list, { headers });
+    expect(answer).toMatchObject({ status: 200, body: { id: 1, result: { tools: [{ name: 'echo' }, {}] } } });
+    expect(answer.headers.get('mcp-session-id')).toBeNull();
+  });
+
+  test('may initialize, and gets the upstream’s own answer but no session', async () => {
+    const params = {
+      protocolVersion: '2025-11-25',
+      capabilities: {},
+      clientInfo: { name: 'c', version: '1' },
+    };
+    const answer = await post('legacy', { jsonrpc: '2.0', id: 'init', method: 'initialize', params });
+    expect(answer).toMatchObject({
+      status: 200,
+      body: {
+        id: 'init',
+        result: {
+          protocolVersion: '2025-11-25',
+          serverInfo: { name: 'legacy-fixture' },
+          capabilities: { tools: {} },
+        },
+      },
+    });
+    expect(answer.headers.get('mcp-session-id')).toBeNull();
+    const initialized = await post('legacy', { jsonrpc: '2.0', method: 'notifications/initialized' });
+    expect(initialized).toMatchObject({ status: 202, text: '' });
+  });
+
+  test('gets its own request id back, of whatever kind', async () => {
+    for (const id of [
+      0,
+      -1,
+      7,
+      9_007_199_254_740_991,
+      1.5,
+      '',
+      'a "quoted" \\ id',
+      '🐙',
+      '1',
+      'x'.repeat(2_000),
+    ]) {
+      expect((await post('legacy', { ...list, id })).body).toMatchObject({ id, result: {} });
+    }
+  });
+
+  test('keeps its answers apart though many calls share an id and a session', async () => {
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, (_, n) =>
+        post('legacy', { ...list, method: 'tools/call', params: { name: 'echo', arguments: { n } } }),
+      ),
+    );
+    expect(answers.map(({ body }) => body)).toEqual(
+      answers.map((_, n) => ({
+        jsonrpc: '2.0',
+        id: 1,
+        result: { content: [{ type: 'text', text: JSON.stringify({ n }) }] },
+      })),
+    );
+  });
+
+  test('gets the upstream’s JSON-RPC errors as they are', async () => {
+    const called = await post('legacy', { ...list, method: 'tools/call', params: { name: 'boom' } });
+    expect(called).toMatchObject({
+      status: 200,
+      body: { id: 1, error: { code: -32602, message: 'bad argument' } },
+    });
+    const unknown = await post('legacy', { ...list, method: 'no/such' });
+    expect(unknown).toMatchObject({ status: 200, body: { id: 1, error: { code: -32601 } } });
+  });
+
+  test('has its notifications taken with 202 and no body, and passed on', async () => {
+    const params = { requestId: 'none', reason: 'contract' };
+    const answer = await post('legacy', { jsonrpc: '2.0', method: 'notifications/cancelled', params });
+    expect(answer).toMatchObject({ status: 202, text: '' });
+    const passed = legacy.received.at(-1);
+    expect(passed?.message).toEqual({ jsonrpc: '2.0', method: 'notifications/cancelled', params });
+  });
+
+  test('shows the upstream the stored headers, and none of its own credentials', async () => {
+    await post('legacy', list, {
+      headers: { cookie: 'a=b', 'x-forwarded-for': '10.0.0.1', 'x-api-key': 'mine', 'x-stored': 'forged' },
+    });
+    const headers = legacy.received.at(-1)?.headers ?? {};
+    expect(headers['x-stored']).toBe('secret');
+    for (const name of ['authorization', 'cookie', 'x-forwarded-for', 'x-api-key']) {
+      expect(headers).not.toHaveProperty(name);
+    }
+    expect(JSON.stringify(legacy.received)).not.toContain(contract.pb.key);
+  });
+
+  test('gets an event stream when the upstream answers one, with its own id in it', async () => {
+    const streaming = await contract.upstream(legacyServer({ sessions: true, sse: true }).handler);
+    await contract.sdk().connections.set('streaming', { namespace, mcpUrl: streaming.url });
+    const answer = await post('streaming', { ...list, id: 'mine' });
+    expect(answer.status).toBe(200);
+    expect(answer.headers.get('content-type')).toMatch(/^text\/event-stream/);
+    const data = /^data: (.*)$/m.exec(answer.text)?.[1] ?? '';
+    expect(JSON.parse(data)).toMatchObject({
+      jsonrpc: '2.0',
+      id: 'mine',
+      result: { tools: [{ name: 'echo' }] },
+    });
+  });
+
+  test('sees events as they come, not when the stream ends', async () => {
+    const { handler } = legacyServer();
+    let finish: (() => void) | undefined;
+    const slow = await contract.upstream((request, response) => {
+      if (request.message?.method !== 'tools/list') return handler(request, response);
+      response.writeHead(200, { 'content-type': 'text/event-stream' });
+      const progress = { jsonrpc: '2.0', method: 'notifications/progress', params: { progress: 1 } };
+      response.write(`data: ${JSON.stringify(progress)}\n\n`);
+      const done = { jsonrpc: '2.0', id: request.message.id, result: { tools: [] } };
+      finish = () => void response.end(`data: ${JSON.stringify(done)}\n\n`);
+    });
+    await contract.sdk().connections.set('slow', { namespace, mcpUrl: slow.url });
+    // Not through `contract.request`, which waits for the whole body.
+    const response = await contract.pb.request('/connect/default/slow/mcp', { method: 'POST', json: list });
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+    expect((await reader?.read())?.value).toContain('notifications/progress');
+    finish?.();
+    expect((await reader?.read())?.value).toContain('"result"');
+  });
+
+  test('has a lost upstream session opened anew, once', async () => {
+    let runs = 0;
+    const { handler, sessions } = legacyServer({
+      sessions: true,
+      call: () => ({ content: [{ type: 'text', text: `run ${++runs}` }] }),
+    });
+    const own = await contract.upstream(handler);
+    await contract.sdk().connections.set('loses', { namespace, mcpUrl: own.url });
+    const call = { ...list, method: 'tools/call', params: { name: 'echo', arguments: {} } };
+    await post('loses', call);
+    sessions.clear();
+    own.received.length = 0;
+    expect((await post('loses', call)).body).toMatchObject({ result: { content: [{ text: 'run 2' }] } });
+    expect(own.received.filter(({ message }) => message?.method === 'initialize')).toHaveLength(1);
+  });
+
+  test('ends the upstream’s work when it goes away', async () => {
+    const { handler } = legacyServer();
+    let closed = false;
+    const own = await contract.upstream((request, response) => {
+      if (request.message?.method !== 'tools/call') return handler(request, response);
+      response.once('close', () => {
+        closed = true;
+      });
+    });
+    await contract.sdk().connections.set('left', { namespace, mcpUrl: own.url });
+    const controller = new AbortController();
+    const call = { ...list, method: 'tools/call', params: { name: 'echo', arguments: {} } };
+    const work = post('left', call, { signal: controller.signal });
+    await until(() => own.received.some(({ message }) => message?.method === 'tools/call'));
+    controller.abort();
+    await expect(work).rejects.toThrow();
+    await until(() => closed);
+  });
+});
+
+describe('a modern caller of a modern upstream', () => {
+  test('is relayed as it came, headers and envelope', async () => {
+    const answer = await postModern('modern', 'tools/call', { name: 'echo', arguments: { a: 1 } });
+    expect(answer).toMatchObject({
+      status: 200,
+      body: { id: 1, result: { resultType: 'complete', content: [{ type: 'text', text: '{"a":1}' }] } },
+    });
+    const received = modern.received.at(-1);
+    expect(received?.headers).toMatchObject({
+      'mcp-protocol-version': modernVersion,
+      'mcp-method': 'tools/call',
+      'mcp-name': 'echo',
+      'x-stored': 'secret',
+    });
+    expect(received?.headers).not.toHaveProperty('authorization');
+    expect(received?.message).toMatchObject({ id: 1, params: { _meta: expect.any(Object) } });
+  });
+
+  test('discovers, and gets errors, as the upstream answers', async () => {
+    expect(await postModern('modern', 'server/discover')).toMatchObject({
+      status: 200,
+      body: { result: { supportedVersions: [modernVersion] } },
+    });
+    expect(await postModern('modern', 'tools/call', { name: 'boom' })).toMatchObject({
+      status: 200,
+      body: { id: 1, error: { code: -32602, message: 'bad argument' } },
+    });
+    expect((await postModern('modern', 'no/such')).body).toMatchObject({ error: { code: -32601 } });
+  });
+});
+
+describe('another era', () => {
+  test('a modern caller of a legacy upstream: 400 naming both revisions', async () => {
+    const { status, body } = await postModern('legacy', 'tools/list');
+    expect(status).toBe(400);
+    const { error, id } = body as { id: unknown; error: { message: string } };
+    expect(id).toBe(1);
+    expect(error.message).toContain(modernVersion);
+    expect(error.message).toContain('2025-11-25');
+  });
+
+  test('a legacy caller of a modern upstream: 400 naming both revisions', async () => {
+    for (const [headers, revision] of [
+      [{}, '2025-03-26'],
+      [{ 'mcp-session-id': 'smithery-stateless' }, '2025-03-26'],
+      [{ 'mcp-protocol-version': '2025-06-18' }, '2025-06-18'],
+    ] as [Record<string, string>, string][]) {
+      const { status, body } = await post('modern', list, { headers });
+      expect(status).toBe(400);
+      const { error, id } = body as { id: unknown; error: { message: string } };
+      expect(id).toBe(1);
+      expect(error.message).toContain(modernVersion);
+      expect(error.message).toContain(revision);
+    }
+  });
+
+  test('initialize names the revision that the caller asked for', async () => {
+    const params = {
+      protocolVersion: '2025-11-25',
+      capabilities: {},
+      clientInfo: { name: 'c', version: '1' },
+    };
+    const { status, body } = await post('modern', { jsonrpc: '2.0', id: 'i', method: 'initialize', params });
+    expect(status).toBe(400);
+    const { message } = (body as { error: { message: string } }).error;
+    expect(message).toContain('2025-11-25');
+    expect(message).toContain(modernVersion);
+  });
+});
+
+describe('what the endpoint refuses, as JSON-RPC errors', () => {
+  test.each(['GET', 'DELETE', 'PUT', 'PATCH'])('%s: 405 that allows POST', async (method) => {
+    for (const path of ['/connect/default/legacy/mcp', '/default/legacy/mcp']) {
+      for (const headers of [{}, { 'mcp-session-id': 'smithery-stateless' }]) {
+        const answer = await contract.request(path, {
+          method,
+          headers: { accept: 'text/event-stream', ...headers },
+        });
+        expect(answer).toMatchObject({
+          status: 405,
+          body: { jsonrpc: '2.0', error: { code: expect.any(Number) } },
+        });
+        expect(answer.headers.get('allow')).toBe('POST');
+      }
+    }
+  });
+
+  test('a session id that nobody gave: 404 with the request’s id', async () => {
+    const answer = await post('legacy', list, { headers: { 'mcp-session-id': 'invented' } });
+    expect(answer).toMatchObject({
+      status: 404,
+      body: { id: 1, error: { message: expect.stringMatching(/session/i) } },
+    });
+  });
+
+  test('a connection that does not exist: 404 with the request’s id', async () => {
+    expect(await post('missing', list)).toMatchObject({ status: 404, body: { id: 1 } });
+    expect(await post('.hidden', list)).toMatchObject({ status: 404, body: { id: 1 } });
+  });
+
+  test.each(['text/plain', 'application/x-www-form-urlencoded', ''])('content type %j: 415', async (type) => {
+    const headers = type === '' ? {} : { 'content-type': type };
+    // As bytes: fetch gives a text body a type of its own.
+    const response = await fetch(`${contract.url}/connect/default/legacy/mcp`, {
+      method: 'POST',
+      body: Buffer.from(JSON.stringify(list)),
+      headers: { authorization: `Bearer ${contract.pb.key}`, ...headers },
+    });
+    expect(response.status).toBe(415);
+    expect(await response.json()).toMatchObject({ jsonrpc: '2.0', id: null, error: {} });
+  });
+
+  test('application/json with a charset is taken', async () => {
+    const headers = { 'content-type': 'application/json; charset=utf-8' };
+    expect((await post('legacy', list, { headers })).status).toBe(200);
+  });
+
+  test('a body over the limit: 413', async () => {
+    const params = { name: 'echo', arguments: { text: 'x'.repeat(bodyLimit) } };
+    const answer = await post('legacy', { ...list, method: 'tools/call', params });
+    expect(answer).toMatchObject({ status: 413, body: { jsonrpc: '2.0', id: null } });
+  });
+
+  test.each<[what: string, body: string, code: number]>([
+    ['bad JSON', '{"jsonrpc":"2.0",', -32700],
+    ['an empty body', '', -32700],
+    ['nesting 10,000 deep', `${'['.repeat(10_000)}${']'.repeat(10_000)}`, -32700],
+    ['a batch', JSON.stringify([list, list]), -32600],
+    ['an empty batch', '[]', -32600],
+    ['a string', '"tools/list"', -32600],
+    ['null', 'null', -32600],
+    ['another version', JSON.stringify({ ...list, jsonrpc: '1.0' }), -32600],
+    ['no version', JSON.stringify({ id: 1, method: 'tools/list' }), -32600],
+    ['no method', JSON.stringify({ jsonrpc: '2.0', id: 1 }), -32600],
+    ['a method that is no string', JSON.stringify({ ...list, method: 7 }), -32600],
+    ['a response', JSON.stringify({ jsonrpc: '2.0', id: 1, result: {} }), -32600],
+    ['an id that is an object', JSON.stringify({ ...list, id: {} }), -32600],
+    ['the id null', JSON.stringify({ ...list, id: null }), -32600],
+    ['two ids', '{"jsonrpc":"2.0","id":1,"method":"tools/list","id":2}', -32600],
+    ['params that are no object', JSON.stringify({ ...list, params: 'x' }), -32600],
+  ])('%s: 400', async (_what, body, code) => {
+    legacy.received.length = 0;
+    const answer = await post('legacy', undefined, { body, headers: { 'content-type': 'application/json' } });
+    expect(answer).toMatchObject({ status: 400, body: { error: { code } } });
+    expect(legacy.received).toEqual([]);
+  });
+
+  test('a protocol version header that is none: 400', async () => {
+    const answer = await post('legacy', list, { headers: { 'mcp-protocol-version': 'latest' } });
+    expect(answer).toMatchObject({ status: 400, body: { id: 1 } });
+  });
+
+  test('a browser page of another origin: 403, its own: not', async () => {
+    const foreign = await post('legacy', list, { headers: { origin: 'https://evil.example' } });
+    expect(foreign).toMatchObject({ status: 403, body: { jsonrpc: '2.0' } });
+    for (const origin of [contract.url, 'http://localhost:3000']) {
+      const own = await post('legacy', list, { headers: { origin } });
+      expect(own.status).toBe(200);
+      expect(own.headers.get('access-control-allow-origin')).toBe(origin);
+    }
+  });
+});
+
+describe('an upstream that fails', () => {
+  test.each<[what: string, status: number, handler: Parameters<typeof contract.upstream>[0]]>([
+    ['401', 502, (_request, response) => sendJson(response, 401, {})],
+    ['500', 502, (_request, response) => sendJson(response, 500, {})],
+    ['a closed line', 502, (_request, response) => void response.destroy()],
+    [
+      'HTML',
+      502,
+      (_request, response) => void response.writeHead(200, { 'content-type': 'text/html' }).end('<p>'),
+    ],
+  ])('with %s is %i with the request’s id, sent once', async (what, status, broken) => {
+    const { handler } = legacyServer();
+    let calls = 0;
+    const own = await contract.upstream((request, response) => {
+      if (request.message?.method !== 'tools/call') return handler(request, response);
+      calls++;
+      return broken(request, response);
+    });
+    const id = `breaks with ${what}`;
+    await contract.sdk().connections.set(id, { namespace, mcpUrl: own.url });
+    const call = { ...list, id: 'c', method: 'tools/call', params: { name: 'echo', arguments: {} } };
+    const answer = await post(encodeURIComponent(id), call);
+    expect(answer).toMatchObject({ status, body: { id: 'c', error: { message: expect.any(String) } } });
+    expect(answer.headers.get('x-should-retry')).toBe('false');
+    expect(calls).toBe(1);
+  });
+});
