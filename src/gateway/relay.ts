@@ -216,7 +216,9 @@ class Relay implements Dispatcher.DispatchHandler {
   #endHeld(): void {
     const body = concat(this.#held);
     if (!looksLikeObject(body)) {
-      return this.#fail(new UpstreamFault('wrong_answer', 'not an MCP server: answered JSON that is no JSON-RPC'));
+      return this.#fail(
+        new UpstreamFault('wrong_answer', 'not an MCP server: answered JSON that is no JSON-RPC'),
+      );
     }
     // A success that may be a refusal in disguise; larger ones are results.
     if (body.length < 4096 && body.includes('"error"')) {

@@ -17,10 +17,35 @@ export async function collectSchemas(app: App): Promise<void> {
       components: { securitySchemes: { bearerAuth: { type: 'http', scheme: 'bearer' } } },
       security: [{ bearerAuth: [] }],
     },
-    transform: jsonSchemaTransform,
-    transformObject: jsonSchemaTransformObject,
+    transform: (route) => nameWildcard(jsonSchemaTransform(route as never)),
+    transformObject: (route) => dropUnusedSchemas(jsonSchemaTransformObject(route)),
   });
 }
+
+/** The router knows the rest of a path as `*`; OpenAPI wants a name, and the vendor's is `toolPath`. */
+function nameWildcard({ schema, url }: ReturnType<typeof jsonSchemaTransform>) {
+  if (!url.endsWith('/*') || !schema?.params) return { schema, url };
+  const params = JSON.parse(JSON.stringify(schema.params).replaceAll('"*"', '"toolPath"'));
+  return { schema: { ...schema, params }, url: `${url.slice(0, -1)}:toolPath` };
+}
+
+/** Each schema is there as input and as output; what no route refers to only confuses readers. */
+function dropUnusedSchemas(document: ReturnType<typeof jsonSchemaTransformObject>) {
+  const schemas =
+    (document as { components?: { schemas?: Record<string, unknown> } }).components?.schemas ?? {};
+  for (let dropped = true; dropped; ) {
+    const text = JSON.stringify(document);
+    const unused = Object.keys(schemas).filter((name) => !text.includes(`"#/components/schemas/${name}"`));
+    for (const name of unused) delete schemas[name];
+    dropped = unused.length > 0;
+  }
+  return document;
+}
+
+// The page loads nothing from elsewhere. Swagger UI styles itself inline.
+const pagePolicy =
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
+  "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /** `GET /openapi.json` and a page to read it at `/docs`. */
 export async function serveDocumentation(app: App, publicUrl: () => URL): Promise<void> {
@@ -39,9 +64,10 @@ export async function serveDocumentation(app: App, publicUrl: () => URL): Promis
     });
     await scope.register(swaggerUi, {
       routePrefix: '/docs',
-      staticCSP: true,
+      staticCSP: pagePolicy,
       theme: { title: 'Patchbay API' },
-      uiConfig: { docExpansion: 'list', deepLinking: true, url: '/openapi.json' },
+      // Without the bar on top, which asks for the address of a document.
+      uiConfig: { docExpansion: 'list', deepLinking: true, layout: 'BaseLayout', validatorUrl: null },
     });
   });
 }
