@@ -67,7 +67,8 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     // Upstream and connections: reaching servers, and knowing how they are.
     const transport = { dispatcher, limits };
     const sessions = createSessionPool(transport, clock);
-    const connections = { store, keyring, clock, limits, log, transport, sessions };
+    const stop = new AbortController();
+    const connections = { store, keyring, clock, limits, log, transport, sessions, stopping: stop.signal };
     const healer = createHealer(connections);
     const observer = createObserver(connections, healer);
     const resolver = createResolver(connections);
@@ -110,7 +111,8 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
         await app.close();
         clearInterval(idle);
         clearTimeout(cutOff);
-        await healer.stop();
+        stop.abort(new Error('the program stops'));
+        await healer.settled();
         await observer.settled();
         await sessions.close();
         await dispatcher.destroy();

@@ -15,6 +15,8 @@ export interface ConnectionsDeps {
   log: Logger;
   transport: Transport;
   sessions: SessionPool;
+  /** Aborted when the program stops: no probe holds that up. */
+  stopping: AbortSignal;
 }
 
 /** The cache key of a connection, told to every process when its row changes. */

@@ -16,25 +16,24 @@ export interface Healer {
   nudge(connection: Connection): void;
   /** Probes now, whatever the state, unless this process is at it; resolves when the finding is stored. */
   probeNow(connection: Connection): Promise<void>;
-  /** Stops and waits for probes under way. */
-  stop(): Promise<void>;
+  /** Waits for probes under way; call it once `stopping` is aborted. */
+  settled(): Promise<void>;
 }
 
 export function createHealer(deps: ConnectionsDeps): Healer {
-  const { store, keyring, clock, limits, log, sessions } = deps;
+  const { store, keyring, clock, limits, log, sessions, stopping } = deps;
   const running = new Map<string, Promise<void>>();
   const leaseMs = limits.probeMs + 10_000;
-  let stopped = false;
   let cancelTimer = () => {};
   let sweeping = false;
 
   function schedule(ms: number): void {
     cancelTimer();
-    if (!stopped) cancelTimer = clock.after(ms, () => void sweep());
+    if (!stopping.aborted) cancelTimer = clock.after(ms, () => void sweep());
   }
 
   async function sweep(): Promise<void> {
-    if (stopped || sweeping) return;
+    if (stopping.aborted || sweeping) return;
     sweeping = true;
     let nextMs = limits.healSweepMs;
     try {
@@ -69,7 +68,8 @@ export function createHealer(deps: ConnectionsDeps): Healer {
     const work = claimAndProbe(connection)
       .catch((error: unknown) => {
         // A process that stops closes the store under its last probes.
-        if (!stopped) log.error({ err: error, connection: connection.uid }, 'a background probe failed');
+        if (!stopping.aborted)
+          log.error({ err: error, connection: connection.uid }, 'a background probe failed');
       })
       .finally(() => {
         running.delete(connection.uid);
@@ -92,6 +92,8 @@ export function createHealer(deps: ConnectionsDeps): Healer {
     const headers = await unsealHeaders(keyring, namespace, uid, connection.sealedHeaders);
     const target = createTarget(uid, targetVersion, connection.mcpUrl, headers);
     const found = await probe(deps, target);
+    // A probe that we broke off found nothing; its claim runs out by itself.
+    if (stopping.aborted) return;
     const finding = { ...found, at: Math.max(found.at, connection.statusAt) };
     const columns = findingColumns(finding, connection.probeAttempt, deps);
     await store.write(async (transaction, stale) => {
@@ -130,8 +132,7 @@ export function createHealer(deps: ConnectionsDeps): Healer {
       if (Math.abs(clock.now() - connection.statusAt) >= limits.healMinMs) void run(connection);
     },
     probeNow: run,
-    async stop() {
-      stopped = true;
+    async settled() {
       cancelTimer();
       await Promise.allSettled(running.values());
     },

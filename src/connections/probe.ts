@@ -22,10 +22,13 @@ export interface Finding {
 }
 
 /** Asks `target` who it is and what it speaks. Bounded by `limits.probeMs`; throws only for faults of our own. */
-export async function probe({ transport, clock, limits }: ConnectionsDeps, target: Target): Promise<Finding> {
+export async function probe(
+  { transport, clock, limits, stopping }: ConnectionsDeps,
+  target: Target,
+): Promise<Finding> {
   const askedAt = clock.now();
   try {
-    const { protocol, serverInfo: given, session } = await negotiate(transport, target, clock.now);
+    const { protocol, serverInfo: given, session } = await negotiate(transport, target, clock.now, stopping);
     const serverInfo = readServerInfo(given, limits);
     return {
       status: { state: 'connected' },

@@ -46,8 +46,9 @@ async function updateConnection(
   checked: CheckedRequest,
 ): Promise<Connection | undefined> {
   const { store, keyring, clock, sessions } = deps;
-  const { uid, namespace, id, mcpUrl } = stored;
-  if (checked.mcpUrl !== undefined && checked.mcpUrl !== mcpUrl) {
+  const { uid, namespace, id } = stored;
+  const mcpUrl = checked.mcpUrl ?? stored.mcpUrl;
+  if (mcpUrl !== stored.mcpUrl && !suppliesInputs(stored, mcpUrl)) {
     throw new ApiError('url_mismatch', {
       message: `Connection "${id}" exists with a different mcpUrl. Leave mcpUrl out to keep it, or delete the connection first.`,
     });
@@ -60,7 +61,8 @@ async function updateConnection(
     checked.headers === undefined
       ? stored.sealedHeaders
       : await sealHeaders(keyring, namespace, uid, checked.headers);
-  const version = stored.targetVersion + (checked.headers === undefined ? 0 : 1);
+  const isNewTarget = checked.headers !== undefined || mcpUrl !== stored.mcpUrl;
+  const version = stored.targetVersion + (isNewTarget ? 1 : 0);
   const target = createTarget(uid, version, mcpUrl, headers);
   const finding = await probe(deps, target);
 
@@ -70,6 +72,7 @@ async function updateConnection(
       .updateTable('connections')
       .set({
         name: checked.name ?? stored.name,
+        mcp_url: mcpUrl,
         metadata: metadata === null ? null : JSON.stringify(metadata),
         sealed_headers,
         target_version: version,
@@ -89,4 +92,14 @@ async function updateConnection(
   if (version !== stored.targetVersion) await sessions.end(uid);
   if (finding.learned?.session) sessions.adopt(target, finding.learned.session);
   return fromRow(row);
+}
+
+/** While inputs are required the query may change, since it is where some of them go (api.md §4). */
+function suppliesInputs(stored: Connection, mcpUrl: string): boolean {
+  const [before, after] = [new URL(stored.mcpUrl), new URL(mcpUrl)];
+  return (
+    stored.status.state === 'input_required' &&
+    before.origin === after.origin &&
+    before.pathname === after.pathname
+  );
 }

@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify';
 import secureJson from 'secure-json-parse';
 import { isDeeperThan } from '../mcp/json-scan.ts';
 import { ApiError } from '../platform/errors.ts';
@@ -6,7 +7,7 @@ import type { App } from './deps.ts';
 
 /**
  * Reads REST bodies: JSON only, not deeper than the limit, without keys that reach prototypes. A body of
- * nothing is undefined, which routes with optional bodies take for `{}`.
+ * nothing is undefined.
  */
 export function readJsonBodies(app: App, limits: Limits): void {
   app.removeAllContentTypeParsers();
@@ -17,6 +18,12 @@ export function readJsonBodies(app: App, limits: Limits): void {
       done(error as Error);
     }
   });
+}
+
+/** A `preValidation` hook for routes that take no body for `{}`; a body of `null` stays what it is. */
+export function acceptNoBody(request: FastifyRequest, _reply: unknown, done: () => void): void {
+  if (request.body === undefined) request.body = {};
+  done();
 }
 
 function parse(body: Buffer, maxDepth: number): unknown {

@@ -51,6 +51,9 @@ export function revisionOf(
   const enveloped =
     typeof meta === 'object' && meta !== null ? (meta as Record<string, unknown>)[versionKey] : undefined;
   if (typeof enveloped === 'string') return { revision: enveloped, era: 'modern', stated: true };
+  // `initialize` is the legacy handshake, and names its revision itself (MCP 2025-11-25, basic/lifecycle).
+  const asked = message.method === 'initialize' ? message.params?.protocolVersion : undefined;
+  if (typeof asked === 'string') return { revision: asked.slice(0, 40), era: 'legacy', stated: true };
   if (header === undefined) return { revision: assumedRevision, era: 'legacy', stated: false };
   if (!isRevision(header)) {
     throw new ApiError('bad_request', {

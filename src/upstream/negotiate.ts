@@ -34,14 +34,15 @@ export interface Negotiation {
 /**
  * Learns which eras `target` speaks: `server/discover`, then `initialize`
  * (MCP 2026-07-28, basic/versioning; the order of a dual-era client). Only a success is evidence of an era.
- * Throws UpstreamFault, the last one met, when neither works; ends within `limits.probeMs`.
+ * Throws UpstreamFault, the last one met, when neither works; ends within `limits.probeMs`, or with `stop`.
  */
 export async function negotiate(
   transport: Transport,
   target: Target,
   now: () => number,
+  stop: AbortSignal,
 ): Promise<Negotiation> {
-  const deadline = AbortSignal.timeout(transport.limits.probeMs);
+  const deadline = AbortSignal.any([stop, AbortSignal.timeout(transport.limits.probeMs)]);
   const modern = await discover(transport, target, deadline);
   const legacy = await openSession(transport, target, latestLegacyRevision, deadline).catch(
     (fault: unknown) => {

@@ -2,6 +2,7 @@ import { connectionSchema, present } from '../../connections/connection.ts';
 import { createConnection } from '../../connections/create.ts';
 import { connectionRequestSchema } from '../../connections/request.ts';
 import type { App, HttpDeps } from '../deps.ts';
+import { acceptNoBody } from '../json-body.ts';
 import { commonErrors, namespaceParams, validationErrorSchema } from './parameters.ts';
 
 /** `POST /{ns}`: 201 with the probed connection, whatever state its upstream is in. */
@@ -10,6 +11,7 @@ export function createConnectionRoute(app: App, deps: HttpDeps): void {
     '/:namespace',
     {
       config: { permission: 'connections:write', inNamespace: true },
+      preValidation: acceptNoBody,
       schema: {
         operationId: 'createConnection',
         tags: ['connect'],

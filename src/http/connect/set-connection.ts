@@ -2,6 +2,7 @@ import { connectionSchema, present } from '../../connections/connection.ts';
 import { connectionRequestSchema } from '../../connections/request.ts';
 import { setConnection } from '../../connections/set.ts';
 import type { App, HttpDeps } from '../deps.ts';
+import { acceptNoBody } from '../json-body.ts';
 import { commonErrors, connectionParams, errorSchema, validationErrorSchema } from './parameters.ts';
 
 /** `PUT /{ns}/{id}`: 201 created, 200 updated, 409 for another URL than the stored one. */
@@ -10,6 +11,7 @@ export function setConnectionRoute(app: App, deps: HttpDeps): void {
     '/:namespace/:connectionId',
     {
       config: { permission: 'connections:write', inNamespace: true },
+      preValidation: acceptNoBody,
       schema: {
         operationId: 'setConnection',
         tags: ['connect'],

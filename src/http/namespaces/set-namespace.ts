@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ensureNamespace } from '../../identity/namespaces.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { App, HttpDeps } from '../deps.ts';
+import { acceptNoBody } from '../json-body.ts';
 import { nameParams, namespaceSchema, registryErrorSchema } from './schemas.ts';
 
 /** `PUT /namespaces/{name}`: idempotent for the owner, 409 "already exists" for anyone else. */
@@ -10,6 +11,7 @@ export function setNamespaceRoute(app: App, { store, clock }: HttpDeps): void {
     '/namespaces/:name',
     {
       config: { permission: 'namespaces:write', errors: 'registry' },
+      preValidation: acceptNoBody,
       schema: {
         operationId: 'setNamespace',
         tags: ['namespaces'],
