@@ -1,4 +1,5 @@
-import type { AddressInfo } from 'node:net';
+import type { Server } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
 import { createHealer } from './connections/heal.ts';
 import { createObserver } from './connections/observe.ts';
 import { createResolver } from './connections/resolve.ts';
@@ -75,7 +76,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
 
     // Gateway: the data plane.
     const deadlines = new Deadlines(clock);
-    const relay = { dispatcher, limits, deadlines, now: clock.now };
+    const relay = { dispatcher, limits, deadlines, elapsed: clock.elapsed };
     const gateway = {
       ...connections,
       resolver,
@@ -91,6 +92,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     const allowList = createAllowList(publicUrl, config.allowedHosts, config.allowedOrigins);
     const deps: HttpDeps = { ...gateway, keys, namespaces, allowList };
     const app = await createApp(deps, publicUrl);
+    const unused = trackUnusedSockets(app.server);
 
     return {
       app,
@@ -107,6 +109,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       async close() {
         // Sockets fall idle one by one, as their answers end; kept alive they would hold the drain up.
         const idle = setInterval(() => app.server.closeIdleConnections(), 50);
+        for (const socket of unused) socket.destroy();
         const cutOff = setTimeout(() => app.server.closeAllConnections(), limits.drainMs);
         await app.close();
         clearInterval(idle);
@@ -123,6 +126,17 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     await store.close();
     throw error;
   }
+}
+
+/** Sockets that have not brought a request yet: Node counts them as busy, and a shutdown would wait for them. */
+function trackUnusedSockets(server: Server): ReadonlySet<Socket> {
+  const unused = new Set<Socket>();
+  server.on('connection', (socket) => {
+    unused.add(socket);
+    socket.once('close', () => unused.delete(socket));
+  });
+  server.on('request', ({ socket }) => unused.delete(socket));
+  return unused;
 }
 
 function boundUrl(host: string, port: number): URL {

@@ -56,6 +56,7 @@ export function createObserver(deps: ConnectionsDeps, healer: Healer): Observer 
       if (connection.status.state !== 'connected') inBackground(store(connection, { state: 'connected' }));
     },
     failed(connection, fault) {
+      if (fault.kind === 'busy') return;
       if (!fault.decisive) {
         inBackground(healer.probeNow(connection));
         return;

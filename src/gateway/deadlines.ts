@@ -25,6 +25,7 @@ export class Deadlines {
     return this.#deadlines.size;
   }
 
+  /** `at` is on the clock of `elapsed()`. */
   set(call: Expiring, at: number): void {
     this.#deadlines.set(call, at);
     if (this.#sweeping) return;
@@ -38,7 +39,7 @@ export class Deadlines {
 
   #sweep(): void {
     this.#sweeping = false;
-    const now = this.#clock.now();
+    const now = this.#clock.elapsed();
     for (const [call, at] of this.#deadlines) {
       if (at > now) continue;
       this.#deadlines.delete(call);

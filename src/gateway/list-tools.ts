@@ -75,10 +75,10 @@ async function fetchPages(
     if (answer.kind === 'error') {
       // A server without the tools capability has none to list; any other error is not an empty list.
       if (answer.code === methodNotFound && page === 0) return [];
-      throw new UpstreamFault(
-        'wrong_answer',
-        `upstream answered tools/list with JSON-RPC error ${answer.code}`,
-      );
+      deps.observer.succeeded(connection);
+      throw new ApiError('tool_error', {
+        message: `The upstream answered tools/list with JSON-RPC error ${answer.code}.`,
+      });
     }
     const listed = answer.result.tools;
     if (!Array.isArray(listed))

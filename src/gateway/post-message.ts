@@ -3,7 +3,7 @@ import { errorMessage } from '../mcp/answer.ts';
 import { forwardedHeaders, sessionHeader, statelessSession, versionHeader } from '../mcp/headers.ts';
 import { findTopLevelId, isDeeperThan } from '../mcp/json-scan.ts';
 import { type IncomingMessage, type RequestId, readMessage, revisionOf } from '../mcp/message.ts';
-import { ApiError, type ErrorDetails } from '../platform/errors.ts';
+import { ApiError } from '../platform/errors.ts';
 import { tellCancelled } from '../upstream/cancel.ts';
 import { faultOfError, faultOfStatus } from '../upstream/fault.ts';
 import { maySayLostSession, type PooledSession, pooledRevision } from '../upstream/sessions.ts';
@@ -69,7 +69,7 @@ function forward(
     // A session id from a modern caller is a leftover, and ignored (MCP 2026-07-28, streamable-http).
     if (!protocol.modern) throw revisionMismatch(revision, protocol.legacy as string);
     const call = { target: reached.target, body, headers: forwardedHeaders(headers), id: message.id };
-    send(deps, reached, { ...call, replacedId: undefined }, response, undefined);
+    send(deps, reached, { ...call, mayBeLost: false, replacedId: undefined }, response, undefined);
     return undefined;
   }
   const session = headers[sessionHeader];
@@ -125,9 +125,16 @@ function sendInSession(
   mayReopen: boolean,
 ): void {
   const { target } = reached;
-  const call = { target, headers: session.headers, id: message.id, ...withOurId(deps, message, body) };
+  const inSession = session.id !== undefined && mayReopen;
+  const call = {
+    target,
+    headers: session.headers,
+    id: message.id,
+    mayBeLost: inSession,
+    ...withOurId(deps, message, body),
+  };
   const reopen = async (): Promise<boolean> => {
-    if (!mayReopen || session.id === undefined || !(await deps.sessions.isLost(session))) return false;
+    if (!inSession || !(await deps.sessions.isLost(session))) return false;
     deps.sessions.drop(session);
     const fresh = await deps.sessions.acquire(target, revision);
     if (!response.destroyed) {
@@ -164,13 +171,15 @@ function send(
   reopen: (() => Promise<boolean>) | undefined,
 ): void {
   const { connection } = reached;
+  const cancel = () => {
+    if (call.replacedId) tellCancelled(deps.transport, call.target, call.headers, call.replacedId.ours);
+  };
   relay(deps.relay, call, response, {
     answered: () => deps.observer.succeeded(connection),
-    abandoned: () => {
-      if (call.replacedId) tellCancelled(deps.transport, call.target, call.headers, call.replacedId.ours);
-    },
+    abandoned: cancel,
     failed(fault, sent) {
       deps.observer.failed(connection, fault);
+      if (fault.kind === 'timeout') cancel();
       if (!sent) answerError(deps, response, call.id, fault.toApiError());
     },
     refused(refusal) {
@@ -195,17 +204,12 @@ function pass(
   refusal: Refusal,
   response: ServerResponse,
 ): void {
-  const { status, retryAfter } = refusal;
+  const { status } = refusal;
   if (response.destroyed) return;
-  const isFault = status === 401 || status === 403 || status >= 500;
+  const isFault = status === 401 || status === 403 || status === 429 || status >= 500;
   if (!isFault && refusal.pass) {
     deps.observer.succeeded(connection);
     refusal.pass();
-    return;
-  }
-  if (status === 429) {
-    const details: ErrorDetails = retryAfter ? { headers: { 'retry-after': retryAfter } } : {};
-    answerError(deps, response, call.id, new ApiError('rate_limited', details));
     return;
   }
   if (callerFaults.has(status)) {
@@ -217,7 +221,7 @@ function pass(
     );
     return;
   }
-  fail(deps, { connection }, call.id, faultOfStatus(status, target), response);
+  fail(deps, { connection }, call.id, faultOfStatus(status, target, refusal.retryAfter), response);
 }
 
 function fail(

@@ -1,5 +1,5 @@
 import type { Connection } from '../connections/connection.ts';
-import type { ResolvedConnection } from '../connections/resolve.ts';
+import type { ResolvedConnection, Resolver } from '../connections/resolve.ts';
 import type { Status } from '../connections/status.ts';
 import { ApiError } from '../platform/errors.ts';
 import type { Protocol } from '../upstream/negotiate.ts';
@@ -26,16 +26,17 @@ export function reach(
 ): ReachedConnection | Promise<ReachedConnection> {
   const found = deps.resolver.resolve(namespace, id);
   if (found && !(found instanceof Promise) && found.connection.protocol) return ready(found, refuse);
-  return reachSlowly(deps, namespace, id, refuse);
+  return reachSlowly(deps, namespace, id, found, refuse);
 }
 
 async function reachSlowly(
   deps: GatewayDeps,
   namespace: string,
   id: string,
+  finding: ReturnType<Resolver['resolve']>,
   refuse: (status: UnreadyStatus) => ApiError,
 ): Promise<ReachedConnection> {
-  const found = await deps.resolver.resolve(namespace, id);
+  const found = await finding;
   if (!found) throw new ApiError('connection_not_found');
   if (found.connection.protocol) return ready(found, refuse);
   requireReady(found, refuse);

@@ -7,6 +7,16 @@ import { redirectPath, tooLarge } from '../upstream/exchange.ts';
 import { faultOfContentType, faultOfError, UpstreamFault } from '../upstream/fault.ts';
 import type { Target } from '../upstream/target.ts';
 import type { Deadlines } from './deadlines.ts';
+import {
+  AnswerSign,
+  concat,
+  mediaType,
+  problemOfAnswer,
+  readError,
+  readErrorEvent,
+  single,
+  smallAnswerBytes,
+} from './read-answer-bytes.ts';
 import { IdRestorer } from './restore-id.ts';
 
 /** One call to pass through. */
@@ -18,6 +28,8 @@ export interface RelayCall {
   headers: readonly string[];
   /** The caller's request id; undefined for a notification. */
   id: RequestId | undefined;
+  /** The call goes into a session that the server may have lost: a refusal may hide in an event stream. */
+  mayBeLost: boolean;
   /** The id that `body` carries instead, and the JSON text of the caller's. */
   replacedId: { ours: string; theirs: Buffer } | undefined;
 }
@@ -47,7 +59,8 @@ export interface RelayDeps {
   dispatcher: Dispatcher;
   limits: Limits;
   deadlines: Deadlines;
-  now: () => number;
+  /** Clock of the deadlines. */
+  elapsed: () => number;
 }
 
 const contentHeaders = [
@@ -67,7 +80,7 @@ export function relay(deps: RelayDeps, call: RelayCall, response: ServerResponse
 }
 
 /** What is being done with the body of the upstream's answer. */
-type Mode = 'hold' | 'stream' | 'judge' | 'ignore';
+type Mode = 'hold' | 'peek' | 'stream' | 'judge' | 'ignore';
 
 class Relay implements Dispatcher.DispatchHandler {
   readonly #deps: RelayDeps;
@@ -88,6 +101,7 @@ class Relay implements Dispatcher.DispatchHandler {
   #held: Buffer[] = [];
   #bytes = 0;
   #restorer: IdRestorer | undefined;
+  readonly #answerSign = new AnswerSign();
   #ended = false;
 
   constructor(deps: RelayDeps, call: RelayCall, response: ServerResponse, events: RelayEvents) {
@@ -96,7 +110,7 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#response = response;
     this.#events = events;
     this.#redirectsLeft = deps.limits.redirects;
-    this.#startedAt = deps.now();
+    this.#startedAt = deps.elapsed();
     this.#onClose = () => this.#abandon();
     response.once('close', this.#onClose);
   }
@@ -148,8 +162,10 @@ class Relay implements Dispatcher.DispatchHandler {
       this.#mode = 'ignore';
       return;
     }
-    if (type === 'text/event-stream') this.#startStream(true);
-    else if (type === 'application/json') {
+    if (type === 'text/event-stream') {
+      if (this.#call.mayBeLost) this.#mode = 'peek';
+      else this.#startStream(true);
+    } else if (type === 'application/json') {
       this.#mode = 'hold';
       this.#restorer = this.#newRestorer();
       if (Number(single(headers['content-length'])) > this.#deps.limits.relayedAnswerBytes) {
@@ -171,6 +187,7 @@ class Relay implements Dispatcher.DispatchHandler {
       if (!this.#write(chunk)) this.#pause(controller);
       return;
     }
+    if (this.#mode === 'peek') return this.#peek(controller, chunk);
     if (this.#bytes > limits.heldAnswerBytes) {
       if (this.#mode === 'judge') {
         this.#mode = 'ignore';
@@ -193,6 +210,11 @@ class Relay implements Dispatcher.DispatchHandler {
       case 'stream': {
         const rest = this.#restorer?.flush();
         if (rest && rest.length > 0) this.#response.write(rest);
+        if (this.#isEvents && !this.#answerSign.seen) {
+          return this.#fail(
+            new UpstreamFault('cut_off', 'upstream ended its event stream without an answer'),
+          );
+        }
         this.#finish();
         this.#response.end();
         this.#events.answered();
@@ -200,6 +222,8 @@ class Relay implements Dispatcher.DispatchHandler {
       }
       case 'hold':
         return this.#endHeld();
+      case 'peek':
+        return this.#fail(new UpstreamFault('cut_off', 'upstream ended its event stream without an answer'));
       case 'judge':
         return this.#refuse(readError(concat(this.#held)));
       case 'ignore':
@@ -215,18 +239,33 @@ class Relay implements Dispatcher.DispatchHandler {
 
   #endHeld(): void {
     const body = concat(this.#held);
-    if (!looksLikeObject(body)) {
-      return this.#fail(
-        new UpstreamFault('wrong_answer', 'not an MCP server: answered JSON that is no JSON-RPC'),
-      );
-    }
     // A success that may be a refusal in disguise; larger ones are results.
-    if (body.length < 4096 && body.includes('"error"')) {
+    if (body.length < smallAnswerBytes && body.includes('"error"')) {
       const error = readError(body);
       if (error) return this.#refuse(error);
     }
+    const sentId = this.#call.replacedId?.ours ?? this.#call.id;
+    const problem = problemOfAnswer(body, JSON.stringify(sentId));
+    if (problem) return this.#fail(new UpstreamFault('wrong_answer', `not an MCP server: ${problem}`));
     this.#sendJson(200, body);
     this.#events.answered();
+  }
+
+  /** The first bytes of an event stream in a session that may be lost: an error at once may say just that. */
+  #peek(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    const error = chunk.length < smallAnswerBytes ? readErrorEvent(chunk) : undefined;
+    if (error) {
+      const pass = () => {
+        this.#startStream(true);
+        this.#write(chunk);
+        this.#response.end(this.#restorer?.flush());
+      };
+      this.#refuse(error, pass);
+      controller.abort(new Error('refused'));
+      return;
+    }
+    this.#startStream(true);
+    if (!this.#write(chunk)) this.#pause(controller);
   }
 
   #sendJson(status: number, body: Buffer): void {
@@ -256,14 +295,16 @@ class Relay implements Dispatcher.DispatchHandler {
     this.#events.answered();
   }
 
-  #refuse(error: { code: number; body: Buffer } | undefined): void {
+  #refuse(
+    error: { code: number; body: Buffer } | undefined,
+    pass = error && (() => this.#sendJson(this.#status, error.body)),
+  ): void {
     this.#finish();
-    const status = this.#status;
     this.#events.refused({
-      status,
+      status: this.#status,
       rpcCode: error?.code,
       retryAfter: single(this.#headers['retry-after']),
-      pass: error && (() => this.#sendJson(status, error.body)),
+      pass,
     });
   }
 
@@ -289,18 +330,19 @@ class Relay implements Dispatcher.DispatchHandler {
       'content-type': isEvents ? 'text/event-stream' : 'application/json',
       ...(isEvents ? { 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' } : {}),
     });
-    if (isEvents) {
+    if (isEvents && !this.#ended) {
       this.#response.flushHeaders();
       this.#deps.deadlines.set(this, this.#eventDeadline());
     }
   }
 
   #eventDeadline(): number {
-    const { limits, now } = this.#deps;
-    return Math.min(now() + limits.callSseIdleMs, this.#startedAt + limits.callSseMs);
+    const { limits, elapsed } = this.#deps;
+    return Math.min(elapsed() + limits.callSseIdleMs, this.#startedAt + limits.callSseMs);
   }
 
   #write(chunk: Buffer): boolean {
+    if (this.#isEvents) this.#answerSign.look(chunk);
     const bytes = this.#restorer ? this.#restorer.push(chunk) : chunk;
     return bytes.length === 0 || this.#response.write(bytes);
   }
@@ -347,35 +389,4 @@ class Relay implements Dispatcher.DispatchHandler {
     const retryAfter = single(this.#headers['retry-after']);
     return retryAfter === undefined ? {} : { 'retry-after': retryAfter };
   }
-}
-
-function concat(chunks: readonly Buffer[]): Buffer {
-  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
-}
-
-/** Whether the first character that counts opens an object: the cheapest sign of JSON-RPC. */
-function looksLikeObject(body: Buffer): boolean {
-  for (const byte of body) {
-    if (byte === 0x7b) return true;
-    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return false;
-  }
-  return false;
-}
-
-function readError(body: Buffer): { code: number; body: Buffer } | undefined {
-  try {
-    const { jsonrpc, error } = JSON.parse(body.toString('utf8'));
-    return jsonrpc === '2.0' && typeof error?.code === 'number' ? { code: error.code, body } : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
-function mediaType(contentType: string | undefined): string | undefined {
-  if (contentType === 'application/json' || contentType === 'text/event-stream') return contentType;
-  return contentType?.split(';')[0]?.trim().toLowerCase();
-}
-
-function single(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value[0] : value;
 }

@@ -3,12 +3,8 @@ import { bearerToken, type Principal } from '../identity/principal.ts';
 import { ApiError } from '../platform/errors.ts';
 import type { App, HttpDeps } from './deps.ts';
 
-/**
- * The checks before any route runs, in this order: Host, Origin, credential, namespace. Each is answered from
- * memory when it can be, so that a warm request awaits nothing here.
- */
-export function guardAccess(app: App, deps: HttpDeps): void {
-  app.decorateRequest('principal', null as unknown as Principal);
+/** The first check of all: not while closing, and only under a known Host. Register it before any other hook. */
+export function guardHost(app: App, deps: HttpDeps): void {
   let closing = false;
   app.addHook('preClose', (done) => {
     closing = true;
@@ -18,7 +14,19 @@ export function guardAccess(app: App, deps: HttpDeps): void {
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-content-type-options', 'nosniff');
     reply.header('cache-control', 'no-store');
-    const refusal = (closing && shuttingDown()) || checkHost(deps, request) || checkOrigin(deps, request);
+    const refusal = closing ? shuttingDown() : checkHost(deps, request);
+    done(refusal);
+  });
+}
+
+/**
+ * The checks before any route runs, in this order: Origin, credential, namespace. Each is answered from
+ * memory when it can be, so that a warm request awaits nothing here.
+ */
+export function guardAccess(app: App, deps: HttpDeps): void {
+  app.decorateRequest('principal', null as unknown as Principal);
+  app.addHook('onRequest', (request, _reply, done) => {
+    const refusal = checkOrigin(deps, request);
     if (refusal) done(refusal);
     else authorize(deps, request, done);
   });

@@ -2,7 +2,7 @@ import cors from '@fastify/cors';
 import Fastify, { type FastifyBaseLogger, LogController } from 'fastify';
 import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Logger } from '../platform/logger.ts';
-import { guardAccess, requireDeclaredPermissions } from './access.ts';
+import { guardAccess, guardHost, requireDeclaredPermissions } from './access.ts';
 import { connectRoutes } from './connect/routes.ts';
 import type { App, HttpDeps } from './deps.ts';
 import { collectSchemas, serveDocumentation } from './documentation.ts';
@@ -24,6 +24,7 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: limits.restBodyBytes,
     requestTimeout: limits.requestReceiveMs,
+    http: { headersTimeout: limits.requestReceiveMs, connectionsCheckingInterval: limits.requestCheckMs },
     keepAliveTimeout: limits.downstreamKeepAliveMs,
     forceCloseConnections: 'idle',
     return503OnClosing: false,
@@ -37,6 +38,8 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
   requireDeclaredPermissions(app);
   answerErrors(app);
   readJsonBodies(app, limits);
+  // Before CORS, which answers preflights by itself.
+  guardHost(app, deps);
   await app.register(cors, {
     origin: (origin, answer) => answer(null, origin !== undefined && deps.allowList.allowsOrigin(origin)),
     methods: ['GET', 'POST', 'PUT', 'DELETE', 'PATCH'],

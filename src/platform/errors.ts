@@ -160,13 +160,6 @@ export const errorTable = {
     when: 'The body is over the limit that the message names.',
     remedy: 'Send less.',
   },
-  uri_too_long: {
-    status: 414,
-    rpc: 41401,
-    message: 'The address is too long.',
-    when: 'A path segment is longer than any name may be.',
-    remedy: 'Check the path.',
-  },
   unsupported_media_type: {
     status: 415,
     rpc: 41501,

@@ -10,10 +10,11 @@ export const defaultLimits = {
   mcpBodyBytes: 4 * 1024 * 1024,
   /** Deepest nesting of a JSON request body. */
   jsonDepth: 128,
-  /** Longest decoded path segment the router matches; longer ones are 404. */
-  pathParameterChars: 4096,
-  /** Time a caller has to deliver a whole request (slow-loris). */
+  /** Longest path segment the router matches: all that Node's limit on a request's head lets through. */
+  pathParameterChars: 16 * 1024,
+  /** Time a caller has to deliver a whole request (slow-loris), and how often that is looked at. */
   requestReceiveMs: 60_000,
+  requestCheckMs: 2_000,
   /** Idle keep-alive of a caller's socket. */
   downstreamKeepAliveMs: 72_000,
 
@@ -40,6 +41,8 @@ export const defaultLimits = {
 
   /** Largest answer read into memory: discover, initialize, a page of tools, a tool result. */
   collectedAnswerBytes: 16 * 1024 * 1024,
+  /** Deepest nesting of an answer that is read; deeper ones would overflow whoever writes them again. */
+  answerDepth: 500,
   /** Largest answer passed through. */
   relayedAnswerBytes: 256 * 1024 * 1024,
   /** A JSON answer up to this size is held back until whole, so that a cut-off can still be a clean 502. */

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { createParser } from 'eventsource-parser';
 import type { Dispatcher } from 'undici';
 import { type RpcAnswer, readAnswer } from '../mcp/answer.ts';
+import { isDeeperThan } from '../mcp/json-scan.ts';
 import type { RequestId } from '../mcp/message.ts';
 import type { Limits } from '../platform/limits.ts';
 import { faultOfContentType, faultOfError, faultOfStatus, UpstreamFault } from './fault.ts';
@@ -54,7 +55,7 @@ export async function exchange(
       return { ...shared, answer: undefined };
     }
     const contentType = single(response.headers['content-type']);
-    return { ...shared, answer: await readBody(body, contentType, id, status, limits.collectedAnswerBytes) };
+    return { ...shared, answer: await readBody(body, contentType, id, status, limits) };
   } catch (error) {
     // An abort error names no cause; the signal knows whether it was the time limit.
     throw faultOfError(signal.aborted ? (signal.reason ?? error) : error);
@@ -62,10 +63,10 @@ export async function exchange(
 }
 
 /** The result in `exchange`, or the fault that it amounts to. JSON-RPC errors are returned, not thrown. */
-export function answerOf({ status, answer }: Exchange, target: Target): RpcAnswer {
-  if (status === 401 || status === 403) throw faultOfStatus(status, target);
-  if (answer) return answer;
-  throw faultOfStatus(status, target);
+export function answerOf({ status, retryAfter, answer }: Exchange, target: Target): RpcAnswer {
+  const isFault = status === 401 || status === 403 || status === 429 || status >= 500;
+  if (answer && !isFault) return answer;
+  throw faultOfStatus(status, target, retryAfter);
 }
 
 async function post(
@@ -127,17 +128,17 @@ async function readBody(
   contentType: string | undefined,
   id: RequestId,
   status: number,
-  maxBytes: number,
+  limits: Limits,
 ): Promise<RpcAnswer | undefined> {
   const type = contentType?.split(';')[0]?.trim().toLowerCase();
   const isSuccess = status >= 200 && status < 300;
   try {
-    if (type === 'text/event-stream' && isSuccess) return await readEvents(body, id, maxBytes);
+    if (type === 'text/event-stream' && isSuccess) return await readEvents(body, id, limits);
     if (type !== 'application/json') {
       if (isSuccess) throw faultOfContentType(contentType);
       return undefined;
     }
-    const answer = readAnswer(parseJson(await readAll(body, maxBytes)), id);
+    const answer = readAnswer(parseJson(await readAll(body, limits.collectedAnswerBytes), limits), id);
     if (!answer && isSuccess)
       throw new UpstreamFault('wrong_answer', 'not an MCP server: answered JSON that is no JSON-RPC');
     return answer;
@@ -146,25 +147,25 @@ async function readBody(
   }
 }
 
-async function readEvents(body: Readable, id: RequestId, maxBytes: number): Promise<RpcAnswer> {
+async function readEvents(body: Readable, id: RequestId, limits: Limits): Promise<RpcAnswer> {
   let answer: RpcAnswer | undefined;
   const parser = createParser({
     onEvent: ({ data }) => {
-      if (data !== '') answer ??= readAnswer(parseJson(data), id);
+      if (data !== '') answer ??= readAnswer(parseJson(Buffer.from(data), limits), id);
     },
   });
   const decoder = new TextDecoder();
   let bytes = 0;
   for await (const chunk of body as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > maxBytes) throw tooLarge(maxBytes);
+    if (bytes > limits.collectedAnswerBytes) throw tooLarge(limits.collectedAnswerBytes);
     parser.feed(decoder.decode(chunk, { stream: true }));
     if (answer) return answer;
   }
   throw new UpstreamFault('cut_off', 'upstream ended its event stream without an answer');
 }
 
-async function readAll(body: Readable, maxBytes: number): Promise<string> {
+async function readAll(body: Readable, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of body as AsyncIterable<Buffer>) {
@@ -172,7 +173,7 @@ async function readAll(body: Readable, maxBytes: number): Promise<string> {
     if (bytes > maxBytes) throw tooLarge(maxBytes);
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }
 
 export function tooLarge(maxBytes: number): UpstreamFault {
@@ -182,9 +183,15 @@ export function tooLarge(maxBytes: number): UpstreamFault {
   );
 }
 
-function parseJson(text: string): unknown {
+function parseJson(bytes: Buffer, { answerDepth }: Limits): unknown {
+  if (isDeeperThan(bytes, answerDepth)) {
+    throw new UpstreamFault(
+      'wrong_answer',
+      `upstream answered JSON nested deeper than ${answerDepth} levels`,
+    );
+  }
   try {
-    return JSON.parse(text);
+    return JSON.parse(bytes.toString('utf8'));
   } catch {
     throw new UpstreamFault('wrong_answer', 'not an MCP server: answered JSON that does not parse');
   }

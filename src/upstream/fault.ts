@@ -8,6 +8,7 @@ import { shownPath, type Target } from './target.ts';
  * - `timeout`, `cut_off`, `server_error`: one call failed; whether the upstream is well, a probe must tell
  * - `wrong_answer`: whatever lives there, it is no MCP server at that address
  * - `refused_credentials`: 401 or 403
+ * - `busy`: 429, which says nothing against it
  */
 export type FaultKind =
   | 'unreachable'
@@ -15,7 +16,8 @@ export type FaultKind =
   | 'cut_off'
   | 'server_error'
   | 'wrong_answer'
-  | 'refused_credentials';
+  | 'refused_credentials'
+  | 'busy';
 
 /** An upstream failed. `message` is for people, and carries no secret: no query, no header, no answer text. */
 export class UpstreamFault extends Error {
@@ -46,8 +48,27 @@ export class UpstreamFault extends Error {
   }
 }
 
+/** The upstream asks to slow down: it is well, and the caller is told when to come again. */
+export class UpstreamBusy extends UpstreamFault {
+  readonly #retryAfter: string | undefined;
+
+  constructor(retryAfter: string | undefined) {
+    super('busy', 'upstream asks to slow down (429)');
+    this.#retryAfter = retryAfter;
+  }
+
+  override toApiError(): ApiError {
+    const retryAfter = this.#retryAfter;
+    return new ApiError(
+      'rate_limited',
+      retryAfter === undefined ? {} : { headers: { 'retry-after': retryAfter } },
+    );
+  }
+}
+
 /** The fault that an HTTP status other than 2xx stands for. */
-export function faultOfStatus(status: number, target: Target): UpstreamFault {
+export function faultOfStatus(status: number, target: Target, retryAfter?: string): UpstreamFault {
+  if (status === 429) return new UpstreamBusy(retryAfter);
   if (status === 401 || status === 403) {
     return new UpstreamFault('refused_credentials', `upstream refused the credentials (${status})`);
   }
@@ -95,7 +116,7 @@ export function faultOfError(error: unknown): UpstreamFault {
   if (name === 'TimeoutError' || known === 'UND_ERR_HEADERS_TIMEOUT' || known === 'UND_ERR_BODY_TIMEOUT') {
     return new UpstreamFault('timeout', 'upstream did not answer in time', error);
   }
-  if (known.startsWith('HPE_') || known === 'UND_ERR_HEADERS_OVERFLOW') {
+  if (name === 'HTTPParserError' || known === 'UND_ERR_HEADERS_OVERFLOW') {
     return new UpstreamFault('wrong_answer', 'upstream does not speak HTTP properly', error);
   }
   return new UpstreamFault('cut_off', 'upstream closed the connection before its answer was whole', error);

@@ -6,7 +6,7 @@ import { referenceBreach } from './reference.ts';
 import { answerSchemas } from './schemas.ts';
 
 /** An answer to a raw request. */
-export interface Answer {
+interface Answer {
   status: number;
   headers: Headers;
   text: string;

@@ -26,8 +26,10 @@ export async function startSdkUpstream(
   );
   const handle = toNodeHandler(handler);
   const server = createServer((request, response) => {
-    // The adapter's own types stand for any stream; these are node's.
-    handle(request, response).catch((error: Error) => response.destroy(error));
+    // The adapter's own types do not know exactOptionalPropertyTypes.
+    handle(request as Parameters<typeof handle>[0], response).catch((error: Error) =>
+      response.destroy(error),
+    );
   });
   await new Promise<void>((resolve) => {
     server.listen(0, '127.0.0.1', resolve);

@@ -1,38 +1,22 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, readdirSync, statSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../fixtures/database.ts';
-import { freePort } from '../fixtures/real-servers.ts';
-import { until } from '../fixtures/until.ts';
+import { buildOnce, type ServerProcess, startProcess } from '../fixtures/process.ts';
 import { legacyServer, startUpstream, type Upstream } from '../fixtures/upstream.ts';
 
-const root = fileURLToPath(new URL('../../', import.meta.url));
-const main = join(root, 'dist', 'main.js');
 const rounds = 5;
 const key = `test-${randomBytes(12).toString('hex')}`;
 
 let dataDir: string;
 let database: TestDatabase;
 let up: Upstream;
-let child: ChildProcess | undefined;
-
-/** The newest change below `directory`. */
-function newest(directory: string): number {
-  return readdirSync(directory, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && !entry.name.endsWith('.test.ts'))
-    .reduce((latest, entry) => Math.max(latest, statSync(join(entry.parentPath, entry.name)).mtimeMs), 0);
-}
+let server: ServerProcess | undefined;
 
 beforeAll(async () => {
-  // tsc writes only what changed, so the newest output is the age of the build.
-  if (!existsSync(main) || newest(join(root, 'dist')) < newest(join(root, 'src'))) {
-    execFileSync('npm', ['run', '--silent', 'build'], { cwd: root, stdio: 'pipe' });
-  }
+  buildOnce();
   dataDir = await mkdtemp(join(tmpdir(), 'patchbay-durable-'));
   database = await createTestDatabase(dataDir);
   up = await startUpstream(legacyServer().handler);
@@ -46,41 +30,19 @@ afterAll(async () => {
 
 /** Starts the real server on the same data, as an operator would. */
 async function start(): Promise<string> {
-  const port = await freePort();
-  const url = `http://127.0.0.1:${port}`;
-  let output = '';
-  const started = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main], {
-    env: {
-      PATH: process.env.PATH,
-      PATCHBAY_PORT: String(port),
-      PATCHBAY_DATA_DIR: dataDir,
-      PATCHBAY_API_KEY: key,
-      PATCHBAY_LOG_LEVEL: 'warn',
-      ...database.env,
-    },
-    stdio: ['ignore', 'pipe', 'pipe'],
+  server = startProcess([], {
+    PATCHBAY_PORT: '0',
+    PATCHBAY_DATA_DIR: dataDir,
+    PATCHBAY_API_KEY: key,
+    ...database.env,
   });
-  child = started;
-  started.stdout.on('data', (text) => {
-    output += text;
-  });
-  started.stderr.on('data', (text) => {
-    output += text;
-  });
-  await until(async () => {
-    if (started.exitCode !== null) throw new Error(`the server ended: ${output}`);
-    return (await fetch(`${url}/health`)).ok;
-  }, 20_000);
-  return url;
+  return server.url();
 }
 
 async function kill(): Promise<void> {
-  const dying = child;
-  child = undefined;
-  if (!dying || dying.exitCode !== null || dying.signalCode !== null) return;
-  const ended = new Promise((resolve) => dying.once('exit', resolve));
-  dying.kill('SIGKILL');
-  await ended;
+  server?.process.kill('SIGKILL');
+  await server?.exited;
+  server = undefined;
 }
 
 async function send(url: string, method: string, path: string, body?: unknown): Promise<Response> {

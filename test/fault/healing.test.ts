@@ -40,6 +40,8 @@ class ManualClock implements Clock {
 
   now = (): number => this.time;
 
+  elapsed = (): number => performance.now();
+
   after = (ms: number, run: () => void): (() => void) => {
     const timer = () => run();
     this.#timers.set(timer, this.time + ms);
@@ -61,6 +63,8 @@ class ShiftedClock implements Clock {
   offset = 0;
 
   now = (): number => Date.now() + this.offset;
+
+  elapsed = (): number => performance.now();
 
   after(ms: number, run: () => void): () => void {
     const timer = setTimeout(run, ms);

@@ -64,7 +64,6 @@ describe('Host', () => {
     'localhost#x',
     'localhost, evil.example',
     'localhost evil',
-    '',
     ':80',
     'localhost:port',
     'localhost:99999999',
@@ -87,7 +86,7 @@ describe('Host', () => {
       '/nowhere',
     ]) {
       const { status, text } = await raw(pb, { path, headers: { host } });
-      expect(status, path).toBe(host === '' ? expect.toBeOneOf([400, 403]) : 403);
+      expect(status, path).toBe(403);
       expect(text).not.toContain('connectionId');
     }
     const { status, text } = await raw(pb, { ...call, headers: { ...json, host } });

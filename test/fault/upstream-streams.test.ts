@@ -13,7 +13,7 @@ import {
 } from '../fixtures/fault.ts';
 import { startPatchbay, type TestPatchbay } from '../fixtures/patchbay.ts';
 import { until } from '../fixtures/until.ts';
-import { type Handler, legacyServer, startUpstream, type Upstream } from '../fixtures/upstream.ts';
+import { type Handler, legacyServer, sendJson, startUpstream, type Upstream } from '../fixtures/upstream.ts';
 
 const gibibyte = 1024 ** 3;
 /** The process holds caller, gateway and upstream at once; 1 GB kept anywhere would show. */
@@ -251,4 +251,60 @@ test('a namespace-wide listing survives an upstream that floods', async () => {
   expect(status).toBe(200);
   expect(json).toMatchObject({ c: { error: { error: 'upstream_failed' } } });
   await healed();
+});
+
+test('an answer nested 100,000 deep is passed on or is a 502, never a fault of our own', async () => {
+  const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`;
+  up.handle(
+    only('tools/call', ({ message }, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(
+        `{"jsonrpc":"2.0","id":${JSON.stringify(message?.id)},"result":{"content":[],"deep":${deep}}}`,
+      );
+    }),
+  );
+  for (const { status } of [await rest(pb, 'c'), await mcp(pb, 'c', echoCall())])
+    expect([200, 502]).toContain(status);
+  up.handle(
+    only('tools/list', ({ message }, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(
+        `{"jsonrpc":"2.0","id":${JSON.stringify(message?.id)},"result":{"tools":[{"name":"echo","inputSchema":{"x":${deep}}}]}}`,
+      );
+    }),
+  );
+  expect([200, 502]).toContain((await read(await pb.request('/connect/default/c/.tools'))).status);
+  expect((await read(await pb.request('/connect/default/.tools'))).status).toBe(200);
+  await healed();
+});
+
+test('serverInfo of any size and shape makes a connection that can be shown', async () => {
+  const infos = [
+    null,
+    'text',
+    [],
+    { name: 1 },
+    { name: 'n'.repeat(1_000_000), version: {}, icons: 'x', title: '\ud800' },
+    {
+      name: 'x',
+      version: '1',
+      icons: Array.from({ length: 10_000 }, () => ({ src: 'javascript:alert(1)' })),
+    },
+    { name: 'x', version: '1', icons: [{ src: `data:image/png,${'a'.repeat(1_000_000)}` }, null, 7] },
+    { name: 'a\u0000b', version: '1' },
+  ];
+  for (const [n, serverInfo] of infos.entries()) {
+    up.handle((request, response) => {
+      if (request.message?.method !== 'initialize') return healthy(request, response);
+      const result = { protocolVersion: '2025-11-25', capabilities: {}, serverInfo };
+      sendJson(response, 200, { jsonrpc: '2.0', id: request.message.id, result });
+    });
+    const { status, json, text } = await put(pb, `info${n}`, { mcpUrl: up.url });
+    expect(status, text.slice(0, 300)).toBe(201);
+    expect(json.status).toEqual({ state: 'connected' });
+    expect(text.length).toBeLessThan(20_000);
+    expect(text).not.toContain('javascript:');
+    await pb.request(`/connect/default/info${n}`, { method: 'DELETE' });
+  }
+  up.handle(healthy);
 });

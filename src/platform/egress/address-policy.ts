@@ -39,13 +39,21 @@ export function createAddressPolicy(allowed: PrivateUpstreams, local: boolean): 
       if (metadataAddresses.has(parsed.toString()) || range === 'linkLocal') {
         throw new EgressDenied(`refused: "${host}" is a link-local or metadata address`);
       }
-      if (range === 'unicast') return;
+      if (range === 'unicast' && isGlobal(parsed)) return;
       if (openableRanges.has(range) && isAllowed(allowed, local, host, parsed, range)) return;
       throw new EgressDenied(
         `refused: "${host}" is a private address; the operator can allow it with PATCHBAY_ALLOW_PRIVATE_UPSTREAMS`,
       );
     },
   };
+}
+
+/**
+ * IPv6 assigns global unicast below 2000::/3 only (RFC 4291 §2.4); what else has no special range, such as the
+ * old IPv4-compatible ::a.b.c.d, leads nowhere that an upstream could be.
+ */
+function isGlobal(address: ipaddr.IPv4 | ipaddr.IPv6): boolean {
+  return address.kind() === 'ipv4' || address.match(ipaddr.parse('2000::'), 3);
 }
 
 function isAllowed(

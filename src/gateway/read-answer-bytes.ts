@@ -1,0 +1,87 @@
+/**
+ * What the relay needs to know of an answer, learned from its bytes as cheaply as may be: searches in native
+ * code first, a parse only of small bodies or where the search leaves a doubt.
+ */
+
+/** JSON-RPC errors are smaller than this; larger bodies are results. */
+export const smallAnswerBytes = 4096;
+
+const answerKeys = [Buffer.from('"result"'), Buffer.from('"error"')];
+
+/** Why a whole JSON body is no answer to the request whose id has this JSON text; undefined if it is one. */
+export function problemOfAnswer(body: Buffer, idText: string): string | undefined {
+  if (!isWholeObject(body) || !body.includes('"jsonrpc"')) return 'answered JSON that is no JSON-RPC';
+  if (body.includes(`"id":${idText}`)) return undefined;
+  // Other spacing, another spelling of the same id, or another id.
+  try {
+    const { id } = JSON.parse(body.toString('utf8'));
+    return JSON.stringify(id) === idText ? undefined : 'answered another request than was asked';
+  } catch {
+    return 'answered JSON that does not parse';
+  }
+}
+
+/** The JSON-RPC error that `body` is, if it is one. */
+export function readError(body: Buffer): { code: number; body: Buffer } | undefined {
+  try {
+    const { jsonrpc, error } = JSON.parse(body.toString('utf8'));
+    return jsonrpc === '2.0' && typeof error?.code === 'number' ? { code: error.code, body } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The JSON-RPC error in the events of `chunk`, if one of them is one. */
+export function readErrorEvent(chunk: Buffer): { code: number; body: Buffer } | undefined {
+  if (!chunk.includes('"error"')) return undefined;
+  for (const event of chunk.toString('utf8').split(/\r?\n\r?\n/)) {
+    const data = event
+      .split(/\r?\n/)
+      .filter((line) => line.startsWith('data:'))
+      .map((line) => line.slice('data:'.length))
+      .join('\n');
+    const error = readError(Buffer.from(data));
+    if (error) return error;
+  }
+  return undefined;
+}
+
+/** Watches a stream for the key that every answer has; without it, none came. Keys may be split by chunks. */
+export class AnswerSign {
+  seen = false;
+  #tail: Buffer = Buffer.alloc(0);
+
+  look(chunk: Buffer): void {
+    if (this.seen) return;
+    const bytes = Buffer.concat([this.#tail, chunk]);
+    this.seen = answerKeys.some((key) => bytes.includes(key));
+    this.#tail = bytes.subarray(-8);
+  }
+}
+
+export function concat(chunks: readonly Buffer[]): Buffer {
+  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
+}
+
+/** The type of a Content-Type, without parameters and in lower case. */
+export function mediaType(contentType: string | undefined): string | undefined {
+  if (contentType === 'application/json' || contentType === 'text/event-stream') return contentType;
+  return contentType?.split(';')[0]?.trim().toLowerCase();
+}
+
+export function single(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value;
+}
+
+/** Whether the first and the last character that count are the braces of an object. */
+function isWholeObject(body: Buffer): boolean {
+  let start = 0;
+  let end = body.length - 1;
+  while (isSpace(body[start])) start++;
+  while (isSpace(body[end])) end--;
+  return body[start] === 0x7b && body[end] === 0x7d;
+}
+
+function isSpace(byte: number | undefined): boolean {
+  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+}
