@@ -126,8 +126,6 @@ class Relay implements Dispatcher.DispatchHandler {
         method: 'POST',
         headers: [...contentHeaders, ...target.headers.reveal(), ...headers],
         body,
-        headersTimeout: 0,
-        bodyTimeout: 0,
       },
       this,
     );

@@ -1,6 +1,9 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdir, mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { allowedCores } from './measure.ts';
@@ -34,9 +37,10 @@ export interface Started {
 const builtMain = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const stopMs = 15_000;
 
-/** The processes that the bench started, so that none outlives it. */
+/** The processes that the bench started and the directories that it made, so that none outlives it. */
 export class Processes {
   readonly #running = new Set<ChildProcess>();
+  readonly #directories: string[] = [];
 
   /** Starts one of the bench's own scripts, which reports its port over IPC. */
   async start(script: string, args: readonly string[], cores: string | undefined): Promise<Started> {
@@ -88,8 +92,16 @@ export class Processes {
     clearTimeout(cutOff);
   }
 
+  async makeDataDir(): Promise<string> {
+    const directory = await mkdtemp(join(tmpdir(), 'patchbay-bench-'));
+    this.#directories.push(directory);
+    return directory;
+  }
+
   async stopAll(): Promise<void> {
     await Promise.all([...this.#running].map((child) => this.stop(child)));
+    for (const directory of this.#directories.splice(0))
+      await rm(directory, { recursive: true, force: true });
   }
 
   #spawn(

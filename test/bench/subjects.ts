@@ -1,9 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { ReferenceConfig } from './duties.ts';
 import type { Job, LoadResult, RequestTemplate } from './load.ts';
@@ -47,7 +44,7 @@ export async function openLab(
 ): Promise<Lab> {
   const token = `bench-${randomBytes(16).toString('hex')}`;
   const secret = randomBytes(16).toString('hex');
-  const dataDir = await mkdtemp(join(tmpdir(), 'patchbay-bench-'));
+  const dataDir = await processes.makeDataDir();
   const upstream = await processes.start(upstreamScript, [secret], others);
   const direct = await processes.start(upstreamScript, [secret], underTest);
   const load = await processes.start(loadScript, [], others);
@@ -102,10 +99,7 @@ export async function openLab(
       return [subject('bare Fastify route', floor, request), subject('Patchbay', patchbay, request)];
     },
     run: (job) => runJob(load.child, job),
-    async close() {
-      await processes.stopAll();
-      await rm(dataDir, { recursive: true, force: true });
-    },
+    close: () => processes.stopAll(),
   };
 }
 

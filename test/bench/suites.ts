@@ -1,6 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { LoadResult } from './load.ts';
 import { median, rssBytes } from './measure.ts';
@@ -133,7 +131,7 @@ function combine(results: readonly LoadResult[]): LoadResult {
 export async function measureStart(plan: Plan): Promise<StartResult> {
   const { processes, placement, progress } = plan;
   const profileDir = plan.profileDir && join(plan.profileDir, 'start');
-  const dataDir = await mkdtemp(join(tmpdir(), 'patchbay-bench-'));
+  const dataDir = await processes.makeDataDir();
   const token = `bench-${randomBytes(16).toString('hex')}`;
   const times: number[] = [];
   let idleRssBytes = Number.NaN;
@@ -151,7 +149,6 @@ export async function measureStart(plan: Plan): Promise<StartResult> {
     }
   } finally {
     await processes.stopAll();
-    await rm(dataDir, { recursive: true, force: true });
   }
   return { startMs: median(times), idleRssBytes };
 }

@@ -52,7 +52,8 @@ export function createGuardedDispatcher(
     connections: limits.socketsPerOrigin,
     keepAliveTimeout: limits.upstreamKeepAliveMs,
     maxHeaderSize: limits.upstreamHeaderBytes,
-    headersTimeout: limits.callHeadMs,
+    // Whoever sends a request limits its time, by a signal or a deadline.
+    headersTimeout: 0,
     bodyTimeout: 0,
     pipelining: 1,
     connect(options, callback) {
