@@ -41,6 +41,7 @@ const stopMs = 15_000;
 export class Processes {
   readonly #running = new Set<ChildProcess>();
   readonly #directories: string[] = [];
+  #closed = false;
 
   /** Starts one of the bench's own scripts, which reports its port over IPC. */
   async start(script: string, args: readonly string[], cores: string | undefined): Promise<Started> {
@@ -98,10 +99,16 @@ export class Processes {
     return directory;
   }
 
+  /** Stops all and starts no more: the bench was interrupted. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.stopAll();
+  }
+
   async stopAll(): Promise<void> {
     await Promise.all([...this.#running].map((child) => this.stop(child)));
-    for (const directory of this.#directories.splice(0))
-      await rm(directory, { recursive: true, force: true });
+    // Synchronous, because a signal's exit may be next.
+    for (const directory of this.#directories.splice(0)) rmSync(directory, { recursive: true, force: true });
   }
 
   #spawn(
@@ -109,6 +116,7 @@ export class Processes {
     cores: string | undefined,
     options: Parameters<typeof spawn>[2],
   ): ChildProcess {
+    if (this.#closed) throw new Error('interrupted');
     // taskset becomes the process that it starts, so the pid and the IPC channel are node's.
     const [command, ...rest] = [...(cores ? [pinCommand, '-c', cores] : []), process.execPath, ...args];
     const child = spawn(command as string, rest, options);

@@ -43,7 +43,7 @@ const processes = new Processes();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.once(signal, () => {
     const exit = () => process.exit(1);
-    processes.stopAll().then(exit, exit);
+    processes.close().then(exit, exit);
   });
 }
 
