@@ -1,4 +1,6 @@
 #!/usr/bin/env -S node --disable-warning=ExperimentalWarning
+import { setFlagsFromString } from 'node:v8';
+
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 
 if (major < 22 || (major === 22 && minor < 19)) {
@@ -7,6 +9,9 @@ if (major < 22 || (major === 22 && minor < 19)) {
   );
   process.exitCode = 1;
 } else {
+  // V8 learns that objects of the relay live long, allocates them among the old, and each call then costs a
+  // part of a full collection; they die with their call (docs/performance.md).
+  setFlagsFromString('--no-allocation-site-pretenuring');
   // Loaded late: an older Node stops at the first module that it does not have, with less helpful words.
   const { runCommand } = await import('./cli/program.ts');
   process.exitCode = await runCommand(process.argv);

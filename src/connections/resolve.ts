@@ -12,11 +12,14 @@ export interface ResolvedConnection {
   target: Target;
 }
 
-/**
- * Connections for the data path: read and unsealed once, remembered until the row changes in any process.
- */
+/** Connections as last stored, remembered until the row changes in any process. */
 export interface Resolver {
-  /** Synchronous when remembered, so that a warm call awaits nothing; undefined when there is none. */
+  /**
+   * The record alone. With one process on the store, memory is exact and answers at once; where other processes
+   * write too, it lags behind by a notification, so readers of the API get what is stored.
+   */
+  find(namespace: string, id: string): Connection | undefined | Promise<Connection | undefined>;
+  /** For the data path: synchronous when remembered, so that a warm call awaits nothing. */
   resolve(
     namespace: string,
     id: string,
@@ -25,9 +28,10 @@ export interface Resolver {
 
 export function createResolver(deps: ConnectionsDeps): Resolver {
   const { store, keyring, limits } = deps;
-  const known = new LRUCache<string, ResolvedConnection>({
+  const known = new LRUCache<string, { connection: Connection; resolved?: ResolvedConnection }>({
     max: limits.recordCacheEntries,
     ttl: limits.recordCacheMs,
+    ttlResolution: limits.cacheClockMs,
   });
   // A row read before a change must not be remembered after it.
   let changes = 0;
@@ -37,24 +41,40 @@ export function createResolver(deps: ConnectionsDeps): Resolver {
     else known.delete(key);
   });
 
-  async function load(key: string, namespace: string, id: string): Promise<ResolvedConnection | undefined> {
+  async function load(key: string, namespace: string, id: string): Promise<Connection | undefined> {
     const seen = changes;
     const connection = await findConnection(store, namespace, id);
+    if (connection && seen === changes) known.set(key, { connection });
+    return connection;
+  }
+
+  async function loadResolved(
+    key: string,
+    namespace: string,
+    id: string,
+  ): Promise<ResolvedConnection | undefined> {
+    const connection = known.get(key)?.connection ?? (await load(key, namespace, id));
     if (!connection) return undefined;
     const { uid, targetVersion, mcpUrl, sealedHeaders } = connection;
     const headers = await unsealHeaders(keyring, namespace, uid, sealedHeaders);
     const resolved = { connection, target: createTarget(uid, targetVersion, mcpUrl, headers) };
-    if (seen === changes) known.set(key, resolved);
+    const entry = known.get(key);
+    if (entry?.connection === connection) entry.resolved = resolved;
     return resolved;
   }
 
   return {
+    find(namespace, id) {
+      const key = staleKey(namespace, id);
+      const connection = store.kind === 'sqlite' ? known.get(key)?.connection : undefined;
+      if (connection) return connection;
+      return isConnectionId(id, limits.connectionIdChars) ? load(key, namespace, id) : undefined;
+    },
     resolve(namespace, id) {
       const key = staleKey(namespace, id);
-      const resolved = known.get(key);
+      const resolved = known.get(key)?.resolved;
       if (resolved) return resolved;
-      if (!isConnectionId(id, limits.connectionIdChars)) return undefined;
-      return load(key, namespace, id);
+      return isConnectionId(id, limits.connectionIdChars) ? loadResolved(key, namespace, id) : undefined;
     },
   };
 }

@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import { errorMessage } from '../mcp/answer.ts';
 import { forwardedHeaders, sessionHeader, statelessSession, versionHeader } from '../mcp/headers.ts';
 import { findTopLevelId, isDeeperThan } from '../mcp/json-scan.ts';
@@ -9,7 +9,7 @@ import { faultOfError, faultOfStatus } from '../upstream/fault.ts';
 import { maySayLostSession, type PooledSession, pooledRevision } from '../upstream/sessions.ts';
 import type { GatewayDeps } from './deps.ts';
 import { type ReachedConnection, reach, type UnreadyStatus } from './reach.ts';
-import { type Refusal, type RelayCall, relay } from './relay.ts';
+import { type Downstream, type Refusal, type RelayCall, relay } from './relay.ts';
 
 /** One POST to the MCP endpoint of a connection, by a caller who may execute there. */
 export interface McpPost {
@@ -20,10 +20,10 @@ export interface McpPost {
 }
 
 /**
- * Answers a POST to a connection's MCP endpoint on `response`: relays it to an upstream of the caller's era.
+ * Answers a POST to a connection's MCP endpoint: relays it to an upstream of the caller's era.
  * Every outcome is a JSON-RPC answer (api.md §3.3); never throws.
  */
-export function postMessage(deps: GatewayDeps, post: McpPost, response: ServerResponse): void {
+export function postMessage(deps: GatewayDeps, post: McpPost, downstream: Downstream): void {
   let id: RequestId | undefined;
   try {
     const message = parseBody(post.body, deps.limits.jsonDepth);
@@ -31,14 +31,14 @@ export function postMessage(deps: GatewayDeps, post: McpPost, response: ServerRe
     const reached = reach(deps, post.namespace, post.connectionId, refuseUnready);
     if (reached instanceof Promise) {
       reached
-        .then((connection) => forward(deps, post, message, connection, response))
-        .catch((error: unknown) => answerError(deps, response, id, error));
+        .then((connection) => forward(deps, post, message, connection, downstream))
+        .catch((error: unknown) => answerError(deps, downstream, id, error));
     } else {
-      const forwarded = forward(deps, post, message, reached, response);
-      forwarded?.catch((error: unknown) => answerError(deps, response, id, error));
+      const forwarded = forward(deps, post, message, reached, downstream);
+      forwarded?.catch((error: unknown) => answerError(deps, downstream, id, error));
     }
   } catch (error) {
-    answerError(deps, response, id, error);
+    answerError(deps, downstream, id, error);
   }
 }
 
@@ -60,7 +60,7 @@ function forward(
   post: McpPost,
   message: IncomingMessage,
   reached: ReachedConnection,
-  response: ServerResponse,
+  downstream: Downstream,
 ): Promise<void> | undefined {
   const { headers, body } = post;
   const { revision, era, stated } = revisionOf(message, headers[versionHeader] as string | undefined);
@@ -69,28 +69,28 @@ function forward(
     // A session id from a modern caller is a leftover, and ignored (MCP 2026-07-28, streamable-http).
     if (!protocol.modern) throw revisionMismatch(revision, protocol.legacy as string);
     const call = { target: reached.target, body, headers: forwardedHeaders(headers), id: message.id };
-    send(deps, reached, { ...call, mayBeLost: false, replacedId: undefined }, response, undefined);
+    send(deps, reached, { ...call, mayBeLost: false, replacedId: undefined }, downstream, undefined);
     return undefined;
   }
   const session = headers[sessionHeader];
   if (session !== undefined && session !== statelessSession) throw new ApiError('session_not_found');
   if (!protocol.legacy) throw revisionMismatch(revision, protocol.modern as string);
 
-  if (message.method === 'initialize') return answerInitialize(deps, message, reached, response);
+  if (message.method === 'initialize') return answerInitialize(deps, message, reached, downstream);
   if (message.method === 'notifications/initialized') {
     // The pooled session has been initialized already.
-    response.writeHead(202, { 'content-length': 0 }).end();
+    downstream.response.writeHead(202, { ...downstream.headers, 'content-length': 0 }).end();
     return undefined;
   }
   const spoken = stated ? pooledRevision(revision) : protocol.legacy;
   const known = deps.sessions.find(reached.target, spoken);
   if (known) {
-    sendInSession(deps, reached, message, body, spoken, known, response, true);
+    sendInSession(deps, reached, message, body, spoken, known, downstream, true);
     return undefined;
   }
   return deps.sessions.acquire(reached.target, spoken).then(
-    (opened) => sendInSession(deps, reached, message, body, spoken, opened, response, true),
-    (error: unknown) => fail(deps, reached, message.id, error, response),
+    (opened) => sendInSession(deps, reached, message, body, spoken, opened, downstream, true),
+    (error: unknown) => fail(deps, reached, message.id, error, downstream),
   );
 }
 
@@ -99,7 +99,7 @@ async function answerInitialize(
   deps: GatewayDeps,
   message: IncomingMessage,
   reached: ReachedConnection,
-  response: ServerResponse,
+  downstream: Downstream,
 ): Promise<void> {
   const asked = message.params?.protocolVersion;
   if (typeof asked !== 'string' || message.id === undefined) {
@@ -108,9 +108,9 @@ async function answerInitialize(
   try {
     const session = await deps.sessions.acquire(reached.target, pooledRevision(asked));
     deps.observer.succeeded(reached.connection);
-    writeJson(response, 200, { jsonrpc: '2.0', id: message.id, result: session.result });
+    writeJson(downstream, 200, { jsonrpc: '2.0', id: message.id, result: session.result });
   } catch (error) {
-    fail(deps, reached, message.id, error, response);
+    fail(deps, reached, message.id, error, downstream);
   }
 }
 
@@ -121,7 +121,7 @@ function sendInSession(
   body: Buffer,
   revision: string,
   session: PooledSession,
-  response: ServerResponse,
+  downstream: Downstream,
   mayReopen: boolean,
 ): void {
   const { target } = reached;
@@ -137,12 +137,12 @@ function sendInSession(
     if (!inSession || !(await deps.sessions.isLost(session))) return false;
     deps.sessions.drop(session);
     const fresh = await deps.sessions.acquire(target, revision);
-    if (!response.destroyed) {
-      sendInSession(deps, reached, message, body, revision, fresh, response, false);
+    if (!downstream.response.destroyed) {
+      sendInSession(deps, reached, message, body, revision, fresh, downstream, false);
     }
     return true;
   };
-  send(deps, reached, call, response, reopen);
+  send(deps, reached, call, downstream, reopen);
 }
 
 /** The session is shared, so the request travels under an id that no other call has (see SessionPool). */
@@ -157,39 +157,41 @@ function withOurId(
     throw new ApiError('invalid_message', { message: '"id" must be there once.' });
   }
   const ours = deps.sessions.uniqueId();
-  return {
-    body: Buffer.concat([body.subarray(0, span.start), Buffer.from(`"${ours}"`), body.subarray(span.end)]),
-    replacedId: { ours, theirs: body.subarray(span.start, span.end) },
-  };
+  const { start, end } = span;
+  const replaced = Buffer.allocUnsafe(body.length - (end - start) + ours.length + 2);
+  body.copy(replaced, 0, 0, start);
+  replaced.write(`"${ours}"`, start, 'latin1');
+  body.copy(replaced, start + ours.length + 2, end);
+  return { body: replaced, replacedId: { ours, theirs: body.subarray(start, end) } };
 }
 
 function send(
   deps: GatewayDeps,
   reached: ReachedConnection,
   call: RelayCall,
-  response: ServerResponse,
+  downstream: Downstream,
   reopen: (() => Promise<boolean>) | undefined,
 ): void {
   const { connection } = reached;
   const cancel = () => {
     if (call.replacedId) tellCancelled(deps.transport, call.target, call.headers, call.replacedId.ours);
   };
-  relay(deps.relay, call, response, {
+  relay(deps.relay, call, downstream, {
     answered: () => deps.observer.succeeded(connection),
     abandoned: cancel,
     failed(fault, sent) {
       deps.observer.failed(connection, fault);
       if (fault.kind === 'timeout') cancel();
-      if (!sent) answerError(deps, response, call.id, fault.toApiError());
+      if (!sent) answerError(deps, downstream, call.id, fault.toApiError());
     },
     refused(refusal) {
       if (!reopen || !maySayLostSession(refusal.status, refusal.rpcCode)) {
-        pass(deps, reached, call, refusal, response);
+        pass(deps, reached, call, refusal, downstream);
         return;
       }
       reopen()
-        .then((reopened) => reopened || pass(deps, reached, call, refusal, response))
-        .catch((error: unknown) => fail(deps, reached, call.id, error, response));
+        .then((reopened) => reopened || pass(deps, reached, call, refusal, downstream))
+        .catch((error: unknown) => fail(deps, reached, call.id, error, downstream));
     },
   });
 }
@@ -202,10 +204,10 @@ function pass(
   { connection, target }: ReachedConnection,
   call: RelayCall,
   refusal: Refusal,
-  response: ServerResponse,
+  downstream: Downstream,
 ): void {
   const { status } = refusal;
-  if (response.destroyed) return;
+  if (downstream.response.destroyed) return;
   const isFault = status === 401 || status === 403 || status === 429 || status >= 500;
   if (!isFault && refusal.pass) {
     deps.observer.succeeded(connection);
@@ -215,13 +217,13 @@ function pass(
   if (callerFaults.has(status)) {
     answerError(
       deps,
-      response,
+      downstream,
       call.id,
       new ApiError('upstream_rejected', { message: `The upstream rejected the message (${status}).` }),
     );
     return;
   }
-  fail(deps, { connection }, call.id, faultOfStatus(status, target, refusal.retryAfter), response);
+  fail(deps, { connection }, call.id, faultOfStatus(status, target, refusal.retryAfter), downstream);
 }
 
 function fail(
@@ -229,12 +231,12 @@ function fail(
   { connection }: Pick<ReachedConnection, 'connection'>,
   id: RequestId | undefined,
   error: unknown,
-  response: ServerResponse,
+  downstream: Downstream,
 ): void {
-  if (error instanceof ApiError) return answerError(deps, response, id, error);
+  if (error instanceof ApiError) return answerError(deps, downstream, id, error);
   const fault = faultOfError(error);
   deps.observer.failed(connection, fault);
-  answerError(deps, response, id, fault.toApiError());
+  answerError(deps, downstream, id, fault.toApiError());
 }
 
 /** The answers that the Connect API gives while the user of the connection must act (api.md §3.3). */
@@ -255,24 +257,26 @@ function revisionMismatch(caller: string, upstream: string): ApiError {
 
 function answerError(
   deps: GatewayDeps,
-  response: ServerResponse,
+  downstream: Downstream,
   id: RequestId | undefined,
   error: unknown,
 ): void {
+  const { response } = downstream;
   if (response.headersSent || response.destroyed) return;
   const known = error instanceof ApiError ? error : new ApiError('internal_error', { cause: error });
   if (known.status === 500) deps.log.error({ err: error }, 'a relayed call failed');
-  writeJson(response, known.status, errorMessage(known, id), known.answerHeaders());
+  writeJson(downstream, known.status, errorMessage(known, id), known.answerHeaders());
 }
 
 function writeJson(
-  response: ServerResponse,
+  { response, headers: shared }: Downstream,
   status: number,
   body: unknown,
   headers: Record<string, string> = {},
 ): void {
   const bytes = Buffer.from(JSON.stringify(body));
   response.writeHead(status, {
+    ...shared,
     ...headers,
     'content-type': 'application/json',
     'content-length': bytes.length,

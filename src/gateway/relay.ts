@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http';
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { errorMessage } from '../mcp/answer.ts';
 import type { RequestId } from '../mcp/message.ts';
@@ -6,7 +6,7 @@ import type { Limits } from '../platform/limits.ts';
 import { redirectPath, tooLarge } from '../upstream/exchange.ts';
 import { faultOfContentType, faultOfError, UpstreamFault } from '../upstream/fault.ts';
 import type { Target } from '../upstream/target.ts';
-import type { Deadlines } from './deadlines.ts';
+import type { Deadlines, Expiring } from './deadlines.ts';
 import {
   AnswerSign,
   concat,
@@ -17,7 +17,14 @@ import {
   single,
   smallAnswerBytes,
 } from './read-answer-bytes.ts';
-import { IdRestorer } from './restore-id.ts';
+import { IdRestorer, restoreId } from './restore-id.ts';
+
+/** Where an answer goes. */
+export interface Downstream {
+  response: ServerResponse;
+  /** Headers that every answer there has; written with the others at once, which Node does cheapest. */
+  headers: OutgoingHttpHeaders;
+}
 
 /** One call to pass through. */
 export interface RelayCall {
@@ -75,17 +82,20 @@ const contentHeaders = [
  * straight to the response. JSON is held back up to a limit, so that a cut-off can still be answered properly;
  * events stream as they come, with back-pressure.
  */
-export function relay(deps: RelayDeps, call: RelayCall, response: ServerResponse, events: RelayEvents): void {
-  new Relay(deps, call, response, events).dispatch(call.target.path);
+export function relay(deps: RelayDeps, call: RelayCall, downstream: Downstream, events: RelayEvents): void {
+  new Relay(deps, call, downstream, events).dispatch(call.target.path);
 }
 
 /** What is being done with the body of the upstream's answer. */
 type Mode = 'hold' | 'peek' | 'stream' | 'judge' | 'ignore';
 
-class Relay implements Dispatcher.DispatchHandler {
+class Relay implements Dispatcher.DispatchHandler, Expiring {
+  deadline = 0;
+  slot = -1;
   readonly #deps: RelayDeps;
   readonly #call: RelayCall;
   readonly #response: ServerResponse;
+  readonly #answerHeaders: OutgoingHttpHeaders;
   readonly #events: RelayEvents;
   readonly #startedAt: number;
   readonly #onClose: () => void;
@@ -104,10 +114,11 @@ class Relay implements Dispatcher.DispatchHandler {
   readonly #answerSign = new AnswerSign();
   #ended = false;
 
-  constructor(deps: RelayDeps, call: RelayCall, response: ServerResponse, events: RelayEvents) {
+  constructor(deps: RelayDeps, call: RelayCall, { response, headers }: Downstream, events: RelayEvents) {
     this.#deps = deps;
     this.#call = call;
     this.#response = response;
+    this.#answerHeaders = headers;
     this.#events = events;
     this.#redirectsLeft = deps.limits.redirects;
     this.#startedAt = deps.elapsed();
@@ -165,7 +176,6 @@ class Relay implements Dispatcher.DispatchHandler {
       else this.#startStream(true);
     } else if (type === 'application/json') {
       this.#mode = 'hold';
-      this.#restorer = this.#newRestorer();
       if (Number(single(headers['content-length'])) > this.#deps.limits.relayedAnswerBytes) {
         return this.#fail(tooLarge(this.#deps.limits.relayedAnswerBytes));
       }
@@ -267,10 +277,8 @@ class Relay implements Dispatcher.DispatchHandler {
   }
 
   #sendJson(status: number, body: Buffer): void {
-    this.#restorer ??= this.#newRestorer();
-    const restored = this.#restorer
-      ? Buffer.concat([this.#restorer.push(body), this.#restorer.flush()])
-      : body;
+    const { replacedId } = this.#call;
+    const restored = replacedId ? restoreId(body, replacedId.ours, replacedId.theirs) : body;
     this.#finish();
     this.#response.writeHead(status, {
       ...this.#passedHeaders(),
@@ -288,7 +296,7 @@ class Relay implements Dispatcher.DispatchHandler {
       );
     }
     this.#finish();
-    this.#response.writeHead(202, { 'content-length': 0 });
+    this.#response.writeHead(202, { ...this.#answerHeaders, 'content-length': 0 });
     this.#response.end();
     this.#events.answered();
   }
@@ -383,8 +391,10 @@ class Relay implements Dispatcher.DispatchHandler {
     return replaced && new IdRestorer(replaced.ours, replaced.theirs);
   }
 
-  #passedHeaders(): Record<string, string> {
+  #passedHeaders(): OutgoingHttpHeaders {
     const retryAfter = single(this.#headers['retry-after']);
-    return retryAfter === undefined ? {} : { 'retry-after': retryAfter };
+    return retryAfter === undefined
+      ? this.#answerHeaders
+      : { ...this.#answerHeaders, 'retry-after': retryAfter };
   }
 }

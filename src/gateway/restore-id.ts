@@ -1,6 +1,23 @@
 const quote = Buffer.from('"');
 const nothing = Buffer.alloc(0);
 
+/** Puts the caller's id back into a whole answer; see IdRestorer. */
+export function restoreId(body: Buffer, ours: string, theirs: Buffer): Buffer {
+  const needle = `"${ours}"`;
+  const at = body.indexOf(needle, 0, 'latin1');
+  if (at === -1) return body;
+  const after = at + needle.length;
+  if (body.indexOf(needle, after, 'latin1') !== -1) {
+    const restorer = new IdRestorer(ours, theirs);
+    return Buffer.concat([restorer.push(body), restorer.flush()]);
+  }
+  const restored = Buffer.allocUnsafe(body.length - needle.length + theirs.length);
+  body.copy(restored, 0, 0, at);
+  theirs.copy(restored, at);
+  body.copy(restored, at + theirs.length, after);
+  return restored;
+}
+
 /**
  * Puts the caller's request id back where an answer carries ours. Ours is an unguessable string, so its quoted
  * form is searched in the bytes, JSON or SSE alike, without parsing them; inside a longer JSON string its

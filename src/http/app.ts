@@ -21,6 +21,7 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
   const app: App = Fastify({
     loggerInstance: deps.log as Logger & FastifyBaseLogger,
     // Two log lines a request would cost the data path more than its own work.
+    childLoggerFactory: (logger) => logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: limits.restBodyBytes,
     requestTimeout: limits.requestReceiveMs,

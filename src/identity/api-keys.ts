@@ -82,6 +82,7 @@ export function createKeyVerifier(store: Store, limits: Limits): KeyVerifier {
   const known = new LRUCache<string, { digest: Buffer; principal: Principal }>({
     max: limits.identityCacheEntries,
     ttl: limits.identityCacheMs,
+    ttlResolution: limits.cacheClockMs,
   });
   store.onStale((key) => {
     if (key === null) known.clear();

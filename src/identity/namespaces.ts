@@ -20,7 +20,7 @@ const reserved = new Set(
 );
 
 /** 3 to 39 of a-z, 0-9 and hyphen, and no reserved word. */
-export function isNamespaceName(name: string): boolean {
+function isNamespaceName(name: string): boolean {
   return /^[a-z0-9-]{3,39}$/.test(name) && !reserved.has(name);
 }
 
@@ -147,6 +147,7 @@ export function createNamespaceDirectory(store: Store, limits: Limits): Namespac
   const owners = new LRUCache<string, string>({
     max: limits.identityCacheEntries,
     ttl: limits.identityCacheMs,
+    ttlResolution: limits.cacheClockMs,
   });
   let changes = 0;
   store.onStale((key) => {

@@ -76,6 +76,9 @@ export const defaultLimits = {
   identityCacheEntries: 10_000,
   identityCacheMs: 30_000,
 
+  /** How often the caches look at the clock; looking each millisecond shows in profiles. */
+  cacheClockMs: 1_000,
+
   /** Backoff between background probes of a connection in `error`. */
   healMinMs: 1_000,
   healMaxMs: 60_000,

@@ -49,7 +49,7 @@ export class UpstreamFault extends Error {
 }
 
 /** The upstream asks to slow down: it is well, and the caller is told when to come again. */
-export class UpstreamBusy extends UpstreamFault {
+class UpstreamBusy extends UpstreamFault {
   readonly #retryAfter: string | undefined;
 
   constructor(retryAfter: string | undefined) {

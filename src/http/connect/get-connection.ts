@@ -1,13 +1,11 @@
-import { connectionSchema, present } from '../../connections/connection.ts';
-import { isConnectionId } from '../../connections/connection-id.ts';
-import { findConnection } from '../../connections/find.ts';
+import { type Connection, connectionSchema, present } from '../../connections/connection.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { App, HttpDeps } from '../deps.ts';
 import { commonErrors, connectionParams } from './parameters.ts';
 
 /** `GET /{ns}/{id}`: what is stored; waits for no upstream. */
 export function getConnectionRoute(app: App, deps: HttpDeps): void {
-  const { store, healer, limits } = deps;
+  const { resolver, healer } = deps;
   app.get(
     '/:namespace/:connectionId',
     {
@@ -20,14 +18,16 @@ export function getConnectionRoute(app: App, deps: HttpDeps): void {
         response: { 200: connectionSchema, ...commonErrors },
       },
     },
-    async (request) => {
+    (request, reply) => {
       const { namespace, connectionId } = request.params;
-      const connection = isConnectionId(connectionId, limits.connectionIdChars)
-        ? await findConnection(store, namespace, connectionId)
-        : undefined;
-      if (!connection) throw new ApiError('connection_not_found');
-      healer.nudge(connection);
-      return present(connection);
+      const show = (connection: Connection | undefined) => {
+        if (!connection) throw new ApiError('connection_not_found');
+        healer.nudge(connection);
+        return present(connection);
+      };
+      const found = resolver.find(namespace, connectionId);
+      if (found instanceof Promise) return found.then(show);
+      reply.send(show(found));
     },
   );
 }

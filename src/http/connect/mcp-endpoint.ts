@@ -1,3 +1,4 @@
+import type { OutgoingHttpHeaders } from 'node:http';
 import { z } from 'zod';
 import { postMessage } from '../../gateway/post-message.ts';
 import { ApiError } from '../../platform/errors.ts';
@@ -56,12 +57,10 @@ export function mcpEndpointRoutes(app: App, deps: HttpDeps): void {
       (request, reply) => {
         const { namespace, connectionId } = request.params;
         reply.hijack();
-        // Headers that hooks set, CORS above all, are lost to a hijacked reply unless copied.
-        const { raw } = reply;
-        for (const [name, value] of Object.entries(reply.getHeaders()))
-          if (value !== undefined) raw.setHeader(name, value);
+        // Headers that hooks set, CORS above all, are lost to a hijacked reply unless handed on.
+        const downstream = { response: reply.raw, headers: reply.getHeaders() as OutgoingHttpHeaders };
         const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-        postMessage(deps, { namespace, connectionId, headers: request.headers, body }, raw);
+        postMessage(deps, { namespace, connectionId, headers: request.headers, body }, downstream);
       },
     );
   });
