@@ -9,7 +9,6 @@ import {
   type StaleKey,
 } from './invalidation.ts';
 import { migrations } from './migrations/index.ts';
-import { openPostgres } from './postgres.ts';
 import type { Tables } from './schema.ts';
 import { lockDataDirectory, openSqlite } from './sqlite.ts';
 
@@ -37,6 +36,8 @@ export interface StoreLocation {
  */
 export async function openStore({ dataDir, databaseUrl }: StoreLocation): Promise<Store> {
   if (databaseUrl) {
+    // Loaded where it is used: the embedded store should not pay for the other's driver.
+    const { openPostgres } = await import('./postgres.ts');
     const { db, sql } = openPostgres(databaseUrl);
     try {
       await migrate(db);
