@@ -71,8 +71,8 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     const stop = new AbortController();
     const connections = { store, keyring, clock, limits, log, transport, sessions, stopping: stop.signal };
     const healer = createHealer(connections);
-    const observer = createObserver(connections, healer);
     const resolver = createResolver(connections);
+    const observer = createObserver(connections, healer, resolver);
 
     // Gateway: the data plane.
     const deadlines = new Deadlines(clock);

@@ -25,6 +25,8 @@ export async function serve(env: NodeJS.ProcessEnv): Promise<number> {
     patchbay = await compose(config, log);
     await patchbay.listen();
   } catch (error) {
+    // The key is stored by now, and no later start will print it.
+    if (patchbay?.firstKey) console.log(welcome(patchbay.publicUrl().origin, patchbay.firstKey.reveal()));
     await patchbay?.close();
     console.error(`patchbay: ${explainStartFailure(error, `${config.host}:${config.port}`)}`);
     return 1;

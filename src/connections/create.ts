@@ -1,11 +1,13 @@
+import type { Kysely } from 'kysely';
 import { ApiError } from '../platform/errors.ts';
 import { readableConnectionId, rowId } from '../platform/ids.ts';
-import { isDuplicate } from '../platform/store/store.ts';
+import type { Tables } from '../platform/store/schema.ts';
+import { isDuplicate, isMissingReference } from '../platform/store/store.ts';
 import { createTarget } from '../upstream/target.ts';
 import { type Connection, fromRow } from './connection.ts';
 import { type ConnectionsDeps, staleKey } from './deps.ts';
 import { indexMetadata } from './metadata-index.ts';
-import { findingColumns, probe } from './probe.ts';
+import { adoptSession, findingColumns, probe, releaseSession } from './probe.ts';
 import { type CheckedRequest, type ConnectionRequest, checkRequest, refuseMock } from './request.ts';
 import { flatHeaders, sealHeaders } from './sealed-headers.ts';
 
@@ -38,10 +40,15 @@ export async function insertConnection(
   if (checked.mcpUrl === undefined) {
     throw new ApiError('validation_error', { message: 'mcpUrl: is required to create a connection.' });
   }
+  // The namespace as it is now: one that is deleted and made again during the probe is another one.
+  const home = await findNamespace(store.db, namespace);
+  if (!home) throw new ApiError('namespace_not_found');
   const uid = rowId('con');
   const headers = checked.headers ?? {};
   const target = createTarget(uid, 1, checked.mcpUrl, flatHeaders(headers));
-  const sealed_headers = await sealHeaders(keyring, namespace, uid, headers);
+  const sealed_headers = await sealHeaders(keyring, namespace, uid, headers).catch((error: unknown) => {
+    throw isMissingReference(error) ? new ApiError('namespace_not_found') : error;
+  });
   const finding = await probe(deps, target);
   const now = clock.now();
   const row = {
@@ -63,20 +70,28 @@ export async function insertConnection(
   };
   try {
     await store.write(async (transaction, stale) => {
-      const owner = await transaction
-        .selectFrom('namespaces')
-        .select('name')
-        .where('name', '=', namespace)
-        .executeTakeFirst();
-      if (!owner) throw new ApiError('namespace_not_found');
+      const still = await findNamespace(transaction, namespace);
+      if (still?.organization_id !== home.organization_id || still.created_at !== home.created_at) {
+        throw new ApiError('namespace_not_found');
+      }
       await transaction.insertInto('connections').values(row).execute();
       await indexMetadata(transaction, uid, namespace, checked.metadata ?? null);
       stale(staleKey(namespace, id));
     });
   } catch (error) {
+    releaseSession(sessions, target, finding);
     if (isDuplicate(error)) return undefined;
+    if (isMissingReference(error)) throw new ApiError('namespace_not_found');
     throw error;
   }
-  if (finding.learned?.session) sessions.adopt(target, finding.learned.session);
+  adoptSession(sessions, target, finding);
   return fromRow(row);
+}
+
+function findNamespace(db: Kysely<Tables>, name: string) {
+  return db
+    .selectFrom('namespaces')
+    .select(['organization_id', 'created_at'])
+    .where('name', '=', name)
+    .executeTakeFirst();
 }

@@ -1,7 +1,9 @@
-import { createTarget } from '../upstream/target.ts';
+import { callUpstream } from '../upstream/call.ts';
+import { refusedCredentials, UpstreamFault } from '../upstream/fault.ts';
+import { createTarget, type Target } from '../upstream/target.ts';
 import { type Connection, fromRow } from './connection.ts';
 import { type ConnectionsDeps, staleKey } from './deps.ts';
-import { findingColumns, probe } from './probe.ts';
+import { adoptSession, type Finding, findingColumns, probe, releaseSession } from './probe.ts';
 import { unsealHeaders } from './sealed-headers.ts';
 
 /**
@@ -26,6 +28,7 @@ export function createHealer(deps: ConnectionsDeps): Healer {
   const leaseMs = limits.probeMs + 10_000;
   let cancelTimer = () => {};
   let sweeping = false;
+  let sweepAgain = false;
 
   function schedule(ms: number): void {
     cancelTimer();
@@ -33,7 +36,11 @@ export function createHealer(deps: ConnectionsDeps): Healer {
   }
 
   async function sweep(): Promise<void> {
-    if (stopping.aborted || sweeping) return;
+    if (stopping.aborted) return;
+    if (sweeping) {
+      sweepAgain = true;
+      return;
+    }
     sweeping = true;
     let nextMs = limits.healSweepMs;
     try {
@@ -59,28 +66,35 @@ export function createHealer(deps: ConnectionsDeps): Healer {
       log.error({ err: error }, 'due probes could not be read');
     }
     sweeping = false;
-    schedule(Math.max(nextMs, 50));
+    schedule(sweepAgain ? 0 : Math.max(nextMs, 50));
+    sweepAgain = false;
   }
 
   function run(connection: Connection): Promise<void> {
     const known = running.get(connection.uid);
     if (known) return known;
-    const work = claimAndProbe(connection)
-      .catch((error: unknown) => {
-        // A process that stops closes the store under its last probes.
+    const work = claimAndProbe(connection.uid)
+      .then(wake, (error: unknown) => {
+        // A process that stops breaks its last probes off. The next sweep comes in its own time: a store that
+        // fails at once would otherwise be asked without a pause.
         if (!stopping.aborted)
           log.error({ err: error, connection: connection.uid }, 'a background probe failed');
       })
-      .finally(() => {
-        running.delete(connection.uid);
-        wake();
-      });
+      .finally(() => running.delete(connection.uid));
     running.set(connection.uid, work);
     return work;
   }
 
-  async function claimAndProbe(connection: Connection): Promise<void> {
-    const { uid, namespace, id, targetVersion, probeAt } = connection;
+  async function claimAndProbe(uid: string): Promise<void> {
+    // Read anew: the caller may have seen the row before somebody else changed or claimed it.
+    const row = await store.db
+      .selectFrom('connections')
+      .selectAll()
+      .where('uid', '=', uid)
+      .executeTakeFirst();
+    if (!row) return;
+    const connection = fromRow(row);
+    const { namespace, id, targetVersion, probeAt } = connection;
     const claimed = await store.db
       .updateTable('connections')
       .set({ probe_at: clock.now() + leaseMs })
@@ -91,12 +105,10 @@ export function createHealer(deps: ConnectionsDeps): Healer {
     if (claimed.numUpdatedRows === 0n) return;
     const headers = await unsealHeaders(keyring, namespace, uid, connection.sealedHeaders);
     const target = createTarget(uid, targetVersion, connection.mcpUrl, headers);
-    const found = await probe(deps, target);
-    // A probe that we broke off found nothing; its claim runs out by itself.
-    if (stopping.aborted) return;
+    const found = await probeAsBefore(deps, connection, target);
     const finding = { ...found, at: Math.max(found.at, connection.statusAt) };
     const columns = findingColumns(finding, connection.probeAttempt, deps);
-    await store.write(async (transaction, stale) => {
+    const isStored = await store.write(async (transaction, stale) => {
       const updated = await transaction
         .updateTable('connections')
         .set(columns)
@@ -106,7 +118,7 @@ export function createHealer(deps: ConnectionsDeps): Healer {
         .executeTakeFirst();
       if (updated.numUpdatedRows > 0n) {
         stale(staleKey(namespace, id));
-        return;
+        return true;
       }
       // A call has newer evidence: keep its status, and end the claim as that status asks.
       await transaction
@@ -116,8 +128,10 @@ export function createHealer(deps: ConnectionsDeps): Healer {
         .where('target_version', '=', targetVersion)
         .where('status', '=', JSON.stringify({ state: 'connected' }))
         .execute();
+      return false;
     });
-    if (finding.learned?.session) sessions.adopt(target, finding.learned.session);
+    if (isStored) adoptSession(sessions, target, finding);
+    else releaseSession(sessions, target, finding);
   }
 
   function wake(): void {
@@ -137,4 +151,28 @@ export function createHealer(deps: ConnectionsDeps): Healer {
       await Promise.allSettled(running.values());
     },
   };
+}
+
+/**
+ * A probe that does not forget how the last call failed: many servers discover and initialize for anyone and
+ * ask for credentials later, so after a refusal the probe also lists tools before it believes that all is well.
+ */
+async function probeAsBefore(
+  deps: ConnectionsDeps,
+  { status }: Connection,
+  target: Target,
+): Promise<Finding> {
+  const finding = await probe(deps, target);
+  const wasRefused = status.state === 'error' && status.message.startsWith(refusedCredentials);
+  if (!wasRefused || !finding.learned) return finding;
+  const { transport, sessions, limits, stopping, clock } = deps;
+  const signal = AbortSignal.any([stopping, AbortSignal.timeout(limits.discoverMs)]);
+  adoptSession(sessions, target, finding);
+  try {
+    await callUpstream(transport, sessions, target, finding.learned.protocol, 'tools/list', {}, signal);
+    return finding;
+  } catch (fault) {
+    if (!(fault instanceof UpstreamFault)) throw fault;
+    return { status: { state: 'error', message: fault.message }, at: clock.now(), learned: undefined };
+  }
 }

@@ -3,6 +3,7 @@ import type { Connection } from './connection.ts';
 import { type ConnectionsDeps, staleKey } from './deps.ts';
 import type { Healer } from './heal.ts';
 import { backoffMs } from './probe.ts';
+import type { Resolver } from './resolve.ts';
 import type { Status } from './status.ts';
 
 /**
@@ -14,11 +15,14 @@ export interface Observer {
   succeeded(connection: Connection): void;
   /** The upstream failed; if that alone proves nothing, a probe starts at once and decides. */
   failed(connection: Connection, fault: UpstreamFault): void;
+  /** The upstream answered something that does not fit what is known of it: a probe learns it anew. */
+  doubted(connection: Connection): void;
   /** Resolves when every observation made so far is stored. */
   settled(): Promise<void>;
 }
 
-export function createObserver(deps: ConnectionsDeps, healer: Healer): Observer {
+/** Builds the observer of this process. `resolver` tells what status is already known to be stored. */
+export function createObserver(deps: ConnectionsDeps, healer: Healer, resolver: Resolver): Observer {
   const { clock, log } = deps;
   const pending = new Set<Promise<void>>();
 
@@ -45,6 +49,7 @@ export function createObserver(deps: ConnectionsDeps, healer: Healer): Observer 
         .where('uid', '=', uid)
         .where('target_version', '=', targetVersion)
         .where('status_at', '<=', at)
+        .where('status', '<>', JSON.stringify(status))
         .executeTakeFirst();
       if (updated.numUpdatedRows > 0n) stale(staleKey(namespace, id));
     });
@@ -53,7 +58,9 @@ export function createObserver(deps: ConnectionsDeps, healer: Healer): Observer 
 
   return {
     succeeded(connection) {
-      if (connection.status.state !== 'connected') inBackground(store(connection, { state: 'connected' }));
+      // The call may have begun before somebody else changed the status, so what it knew then does not count.
+      if (resolver.peek(connection)?.status.state === 'connected') return;
+      inBackground(store(connection, { state: 'connected' }));
     },
     failed(connection, fault) {
       if (fault.kind === 'busy') return;
@@ -61,9 +68,10 @@ export function createObserver(deps: ConnectionsDeps, healer: Healer): Observer 
         inBackground(healer.probeNow(connection));
         return;
       }
-      const { status } = connection;
-      if (status.state === 'error' && status.message === fault.message) return;
       inBackground(store(connection, { state: 'error', message: fault.message }));
+    },
+    doubted(connection) {
+      inBackground(healer.probeNow(connection));
     },
     async settled() {
       while (pending.size > 0) await Promise.all(pending);

@@ -1,6 +1,8 @@
 import { iconUrlOf, readServerInfo, type ServerInfo } from '../mcp/server-info.ts';
+import { ApiError } from '../platform/errors.ts';
 import { UpstreamFault } from '../upstream/fault.ts';
 import { negotiate, type OpenedSession, type Protocol } from '../upstream/negotiate.ts';
+import type { SessionPool } from '../upstream/sessions.ts';
 import type { Target } from '../upstream/target.ts';
 import type { ConnectionsDeps } from './deps.ts';
 import type { Status } from './status.ts';
@@ -28,7 +30,7 @@ export async function probe(
 ): Promise<Finding> {
   const askedAt = clock.now();
   try {
-    const { protocol, serverInfo: given, session } = await negotiate(transport, target, clock.now, stopping);
+    const { protocol, serverInfo: given, session } = await negotiate(transport, target, stopping);
     const serverInfo = readServerInfo(given, limits);
     return {
       status: { state: 'connected' },
@@ -37,12 +39,24 @@ export async function probe(
     };
   } catch (fault) {
     if (!(fault instanceof UpstreamFault)) throw fault;
+    // Broken off by us: that says nothing about the upstream.
+    if (stopping.aborted) throw new ApiError('shutting_down', { retryable: true });
     return {
       status: { state: 'error', message: fault.message },
       at: fault.kind === 'timeout' ? askedAt : clock.now(),
       learned: undefined,
     };
   }
+}
+
+/** Keeps the session that a stored finding opened, for the calls to come. */
+export function adoptSession(sessions: SessionPool, target: Target, { learned }: Finding): void {
+  if (learned?.session) sessions.adopt(target, learned.session);
+}
+
+/** Ends the session of a finding that was not stored. */
+export function releaseSession(sessions: SessionPool, target: Target, { learned }: Finding): void {
+  if (learned?.session) sessions.release(target, learned.session);
 }
 
 /** The columns that a finding fills. `attempt` counts failed probes in a row, 0 for the first. */

@@ -74,7 +74,7 @@ export function canonicalUrl(text: string): string | undefined {
 /** Whether both databases store `text` as it is: PostgreSQL takes no NUL, neither takes a lone surrogate. */
 export function isStorableText(text: string): boolean {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for.
-  return text.isWellFormed() && !/[\u0000-\u001f\u007f]/.test(text);
+  return text.isWellFormed() && !/[\u0000-\u001f\u007f-\u009f]/.test(text);
 }
 
 function checkUrl(text: string, limits: Limits): string {

@@ -19,6 +19,8 @@ export interface Resolver {
    * write too, it lags behind by a notification, so readers of the API get what is stored.
    */
   find(namespace: string, id: string): Connection | undefined | Promise<Connection | undefined>;
+  /** The record if it is remembered and not stale; asks nobody. */
+  peek(connection: Connection): Connection | undefined;
   /** For the data path: synchronous when remembered, so that a warm call awaits nothing. */
   resolve(
     namespace: string,
@@ -69,6 +71,9 @@ export function createResolver(deps: ConnectionsDeps): Resolver {
       const connection = store.kind === 'sqlite' ? known.get(key)?.connection : undefined;
       if (connection) return connection;
       return isConnectionId(id, limits.connectionIdChars) ? load(key, namespace, id) : undefined;
+    },
+    peek({ namespace, id }) {
+      return known.get(staleKey(namespace, id))?.connection;
     },
     resolve(namespace, id) {
       const key = staleKey(namespace, id);

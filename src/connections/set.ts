@@ -6,11 +6,9 @@ import { insertConnection } from './create.ts';
 import { type ConnectionsDeps, staleKey } from './deps.ts';
 import { findConnection } from './find.ts';
 import { indexMetadata } from './metadata-index.ts';
-import { findingColumns, probe } from './probe.ts';
+import { adoptSession, findingColumns, probe, releaseSession } from './probe.ts';
 import { type CheckedRequest, type ConnectionRequest, checkRequest, refuseMock } from './request.ts';
 import { flatHeaders, sealHeaders, unsealHeaders } from './sealed-headers.ts';
-
-const maxTries = 5;
 
 /**
  * Creates or updates the connection `id`. `headers` and `metadata` replace the stored value as a whole, what is
@@ -25,8 +23,10 @@ export async function setConnection(
 ): Promise<{ connection: Connection; created: boolean }> {
   checkConnectionId(id, deps.limits.connectionIdChars);
   const checked = checkRequest(request, deps.limits);
-  // The probe runs outside any lock, so another writer may come between: then look again.
-  for (let tries = 0; tries < maxTries; tries++) {
+  // The probe runs outside any lock, so another writer may come between: then look again, as long as one more
+  // probe still fits into the time that a caller was promised.
+  const { clock, limits } = deps;
+  for (const start = clock.elapsed(); clock.elapsed() - start <= limits.setRetryMs; ) {
     const stored = await findConnection(deps.store, namespace, id);
     if (!stored) {
       refuseMock(request);
@@ -66,14 +66,14 @@ async function updateConnection(
   const target = createTarget(uid, version, mcpUrl, headers);
   const finding = await probe(deps, target);
 
-  const metadata = checked.metadata ?? stored.metadata;
   const row = await store.write(async (transaction, stale) => {
     const updated = await transaction
       .updateTable('connections')
       .set({
-        name: checked.name ?? stored.name,
+        // Only what was given: another PUT may have changed the rest during the probe.
+        ...(checked.name !== undefined && { name: checked.name }),
+        ...(checked.metadata && { metadata: JSON.stringify(checked.metadata) }),
         mcp_url: mcpUrl,
-        metadata: metadata === null ? null : JSON.stringify(metadata),
         sealed_headers,
         target_version: version,
         updated_at: clock.now(),
@@ -88,9 +88,12 @@ async function updateConnection(
     stale(staleKey(namespace, id));
     return updated;
   });
-  if (!row) return undefined;
-  if (version !== stored.targetVersion) await sessions.end(uid);
-  if (finding.learned?.session) sessions.adopt(target, finding.learned.session);
+  if (!row) {
+    releaseSession(sessions, target, finding);
+    return undefined;
+  }
+  if (isNewTarget) await sessions.end(uid, version);
+  adoptSession(sessions, target, finding);
   return fromRow(row);
 }
 

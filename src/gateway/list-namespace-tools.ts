@@ -51,8 +51,12 @@ async function envelope(
     const tools = await Promise.race([listOne(deps, connection, caller), expiry.reached]);
     return { status: { state: 'connected' }, tools };
   } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    return { status: statusAfter(error, status), error: errorBody(error) };
+    if (error instanceof ApiError) return { status: statusAfter(error, status), error: errorBody(error) };
+    deps.log.error(
+      { err: error, connection: connection.uid },
+      'the tools of a connection could not be listed',
+    );
+    return { status, error: errorBody(new ApiError('internal_error')) };
   } finally {
     expiry.cancel();
   }

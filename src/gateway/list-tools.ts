@@ -75,7 +75,7 @@ async function fetchPages(
     if (answer.kind === 'error') {
       // A server without the tools capability has none to list; any other error is not an empty list.
       if (answer.code === methodNotFound && page === 0) return [];
-      deps.observer.succeeded(connection);
+      deps.observer.doubted(connection);
       throw new ApiError('tool_error', {
         message: `The upstream answered tools/list with JSON-RPC error ${answer.code}.`,
       });

@@ -65,11 +65,25 @@ function forward(
   const { headers, body } = post;
   const { revision, era, stated } = revisionOf(message, headers[versionHeader] as string | undefined);
   const { protocol } = reached.connection;
+  const via = viaHeader(headers.via);
+  if (downstream.response.destroyed) return undefined;
   if (era === 'modern') {
     // A session id from a modern caller is a leftover, and ignored (MCP 2026-07-28, streamable-http).
     if (!protocol.modern) throw revisionMismatch(revision, protocol.legacy as string);
-    const call = { target: reached.target, body, headers: forwardedHeaders(headers), id: message.id };
-    send(deps, reached, { ...call, mayBeLost: false, replacedId: undefined }, downstream, undefined);
+    const call = {
+      target: reached.target,
+      body,
+      headers: [...forwardedHeaders(headers), ...via],
+      id: message.id,
+    };
+    send(
+      deps,
+      reached,
+      { ...call, mayBeLost: false, replacedId: undefined },
+      downstream,
+      undefined,
+      () => {},
+    );
     return undefined;
   }
   const session = headers[sessionHeader];
@@ -85,11 +99,11 @@ function forward(
   const spoken = stated ? pooledRevision(revision) : protocol.legacy;
   const known = deps.sessions.find(reached.target, spoken);
   if (known) {
-    sendInSession(deps, reached, message, body, spoken, known, downstream, true);
+    sendInSession(deps, reached, message, body, via, spoken, known, downstream, true);
     return undefined;
   }
   return deps.sessions.acquire(reached.target, spoken).then(
-    (opened) => sendInSession(deps, reached, message, body, spoken, opened, downstream, true),
+    (opened) => sendInSession(deps, reached, message, body, via, spoken, opened, downstream, true),
     (error: unknown) => fail(deps, reached, message.id, error, downstream),
   );
 }
@@ -106,8 +120,10 @@ async function answerInitialize(
     throw new ApiError('validation_error', { message: 'params.protocolVersion: must be a string.' });
   }
   try {
-    const session = await deps.sessions.acquire(reached.target, pooledRevision(asked));
-    deps.observer.succeeded(reached.connection);
+    const known = deps.sessions.find(reached.target, pooledRevision(asked));
+    const session = known ?? (await deps.sessions.acquire(reached.target, pooledRevision(asked)));
+    // A session opened earlier says nothing about the upstream now.
+    if (!known) deps.observer.succeeded(reached.connection);
     writeJson(downstream, 200, { jsonrpc: '2.0', id: message.id, result: session.result });
   } catch (error) {
     fail(deps, reached, message.id, error, downstream);
@@ -119,16 +135,19 @@ function sendInSession(
   reached: ReachedConnection,
   message: IncomingMessage,
   body: Buffer,
+  via: readonly string[],
   revision: string,
   session: PooledSession,
   downstream: Downstream,
   mayReopen: boolean,
 ): void {
+  // Opening the session may have outlasted the caller; then the call must not run.
+  if (downstream.response.destroyed) return;
   const { target } = reached;
   const inSession = session.id !== undefined && mayReopen;
   const call = {
     target,
-    headers: session.headers,
+    headers: [...session.headers, ...via],
     id: message.id,
     mayBeLost: inSession,
     ...withOurId(deps, message, body),
@@ -138,11 +157,11 @@ function sendInSession(
     deps.sessions.drop(session);
     const fresh = await deps.sessions.acquire(target, revision);
     if (!downstream.response.destroyed) {
-      sendInSession(deps, reached, message, body, revision, fresh, downstream, false);
+      sendInSession(deps, reached, message, body, via, revision, fresh, downstream, false);
     }
     return true;
   };
-  send(deps, reached, call, downstream, reopen);
+  send(deps, reached, call, downstream, reopen, deps.sessions.begin(session));
 }
 
 /** The session is shared, so the request travels under an id that no other call has (see SessionPool). */
@@ -171,20 +190,29 @@ function send(
   call: RelayCall,
   downstream: Downstream,
   reopen: (() => Promise<boolean>) | undefined,
+  ended: () => void,
 ): void {
   const { connection } = reached;
   const cancel = () => {
     if (call.replacedId) tellCancelled(deps.transport, call.target, call.headers, call.replacedId.ours);
   };
   relay(deps.relay, call, downstream, {
-    answered: () => deps.observer.succeeded(connection),
-    abandoned: cancel,
+    answered() {
+      ended();
+      deps.observer.succeeded(connection);
+    },
+    abandoned() {
+      ended();
+      cancel();
+    },
     failed(fault, sent) {
+      ended();
       deps.observer.failed(connection, fault);
       if (fault.kind === 'timeout') cancel();
       if (!sent) answerError(deps, downstream, call.id, fault.toApiError());
     },
     refused(refusal) {
+      ended();
       if (!reopen || !maySayLostSession(refusal.status, refusal.rpcCode)) {
         pass(deps, reached, call, refusal, downstream);
         return;
@@ -210,7 +238,9 @@ function pass(
   if (downstream.response.destroyed) return;
   const isFault = status === 401 || status === 403 || status === 429 || status >= 500;
   if (!isFault && refusal.pass) {
-    deps.observer.succeeded(connection);
+    // A server that refuses the revision has changed since the probe (MCP 2026-07-28, -32022).
+    if (refusal.rpcCode === -32022) deps.observer.doubted(connection);
+    else deps.observer.succeeded(connection);
     refusal.pass();
     return;
   }
@@ -246,6 +276,21 @@ function refuseUnready(status: UnreadyStatus): ApiError {
   }
   const authorizationUrl = status.authorizationUrl ?? status.setupUrl;
   return new ApiError('mcp_authorization_required', { data: { authorizationUrl } });
+}
+
+const maxHops = 3;
+
+/**
+ * A connection may lead to another Patchbay, and by mistake or malice back to this one. Each hop says so in Via
+ * (RFC 9110 §7.6.3), so that a loop ends after a few. Throws ApiError `upstream_failed`.
+ */
+function viaHeader(received: string | undefined): readonly string[] {
+  const own = '1.1 patchbay';
+  if (received === undefined) return ['via', own];
+  if (received.split(own).length > maxHops) {
+    throw new ApiError('upstream_failed', { message: 'The connection leads back to Patchbay, in a loop.' });
+  }
+  return ['via', `${received}, ${own}`];
 }
 
 function revisionMismatch(caller: string, upstream: string): ApiError {

@@ -1,24 +1,45 @@
+import type { RequestId } from '../mcp/message.ts';
+
 /**
  * What the relay needs to know of an answer, learned from its bytes as cheaply as may be: searches in native
  * code first, a parse only of small bodies or where the search leaves a doubt.
  */
 
-/** JSON-RPC errors are smaller than this; larger bodies are results. */
+/** Bodies below this are cheap to parse, and JSON-RPC errors are. */
 export const smallAnswerBytes = 4096;
 
 const answerKeys = [Buffer.from('"result"'), Buffer.from('"error"')];
 
-/** Why a whole JSON body is no answer to the request whose id has this JSON text; undefined if it is one. */
-export function problemOfAnswer(body: Buffer, idText: string): string | undefined {
-  if (!isWholeObject(body) || !body.includes('"jsonrpc"')) return 'answered JSON that is no JSON-RPC';
-  if (body.includes(`"id":${idText}`)) return undefined;
-  // Other spacing, another spelling of the same id, or another id.
+interface Judgement {
+  /** Why the body is no answer to the request. */
+  problem?: string;
+  /** The JSON-RPC error that it is. */
+  error?: { code: number };
+}
+
+const noJsonRpc = { problem: 'answered JSON that is no JSON-RPC' };
+
+/**
+ * Whether a whole JSON body answers request `id`. Small bodies are parsed; in a large one the ends and the key of
+ * the id are looked for, and only a doubt is worth a parse.
+ */
+export function judgeAnswer(body: Buffer, id: RequestId | undefined): Judgement {
+  const isLarge = body.length >= smallAnswerBytes;
+  if (isLarge && isWholeObject(body) && body.includes(`"id":${JSON.stringify(id)}`)) return {};
+  let message: Record<string, unknown>;
   try {
-    const { id } = JSON.parse(body.toString('utf8'));
-    return JSON.stringify(id) === idText ? undefined : 'answered another request than was asked';
+    message = JSON.parse(body.toString('utf8'));
   } catch {
-    return 'answered JSON that does not parse';
+    return { problem: 'answered JSON that does not parse' };
   }
+  if (typeof message !== 'object' || message === null || message.jsonrpc !== '2.0') return noJsonRpc;
+  const { result, error } = message;
+  if (error !== undefined) {
+    const code = (error as { code?: unknown } | null)?.code;
+    return typeof code === 'number' && result === undefined ? { error: { code } } : noJsonRpc;
+  }
+  if (typeof result !== 'object' || result === null) return noJsonRpc;
+  return message.id === id ? {} : { problem: 'answered another request than was asked' };
 }
 
 /** The JSON-RPC error that `body` is, if it is one. */

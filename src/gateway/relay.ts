@@ -10,8 +10,8 @@ import type { Deadlines, Expiring } from './deadlines.ts';
 import {
   AnswerSign,
   concat,
+  judgeAnswer,
   mediaType,
-  problemOfAnswer,
   readError,
   readErrorEvent,
   single,
@@ -83,11 +83,15 @@ const contentHeaders = [
  * events stream as they come, with back-pressure.
  */
 export function relay(deps: RelayDeps, call: RelayCall, downstream: Downstream, events: RelayEvents): void {
+  if (downstream.response.destroyed) {
+    events.abandoned();
+    return;
+  }
   new Relay(deps, call, downstream, events).dispatch(call.target.path);
 }
 
 /** What is being done with the body of the upstream's answer. */
-type Mode = 'hold' | 'peek' | 'stream' | 'judge' | 'ignore';
+type Mode = 'hold' | 'peek' | 'stream' | 'judge';
 
 class Relay implements Dispatcher.DispatchHandler, Expiring {
   deadline = 0;
@@ -104,7 +108,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
   #left: Dispatcher.DispatchController | undefined;
   #path = '';
   #redirectsLeft: number;
-  #mode: Mode = 'ignore';
+  #mode: Mode = 'judge';
   #isEvents = false;
   #status = 0;
   #headers: Record<string, string | string[] | undefined> = {};
@@ -164,12 +168,20 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     const contentType = single(headers['content-type']);
     const type = mediaType(contentType);
     if (status < 200 || status > 299) {
-      this.#mode = type === 'application/json' ? 'judge' : 'ignore';
+      if (type !== 'application/json') return this.#refuse(undefined);
+      this.#mode = 'judge';
       return;
     }
     if (this.#call.id === undefined) {
-      this.#mode = 'ignore';
+      this.#accept();
+      // Nothing is to come of an open stream; an ordinary body ends by itself.
+      if (type === 'text/event-stream') controller.abort(new Error('a notification has no answer'));
       return;
+    }
+    if (headers['content-encoding'] !== undefined) {
+      return this.#fail(
+        new UpstreamFault('wrong_answer', 'upstream answered in an encoding that was not asked for'),
+      );
     }
     if (type === 'text/event-stream') {
       if (this.#call.mayBeLost) this.#mode = 'peek';
@@ -184,7 +196,9 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#ended || this.#mode === 'ignore' || controller === this.#left) return;
+    if (controller === this.#left) return;
+    // Answered already, without a look at the body: let go of it and of its socket.
+    if (this.#ended) return controller.abort(new Error('nobody reads this'));
     const { limits, deadlines } = this.#deps;
     this.#bytes += chunk.length;
     if (this.#mode === 'stream') {
@@ -197,11 +211,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     }
     if (this.#mode === 'peek') return this.#peek(controller, chunk);
     if (this.#bytes > limits.heldAnswerBytes) {
-      if (this.#mode === 'judge') {
-        this.#mode = 'ignore';
-        this.#held = [];
-        return;
-      }
+      if (this.#mode === 'judge') return this.#refuse(undefined);
       this.#held.push(chunk);
       const held = this.#held;
       this.#held = [];
@@ -218,7 +228,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
       case 'stream': {
         const rest = this.#restorer?.flush();
         if (rest && rest.length > 0) this.#response.write(rest);
-        if (this.#isEvents && !this.#answerSign.seen) {
+        if (this.#isEvents && !(this.#restorer?.restored ?? this.#answerSign.seen)) {
           return this.#fail(
             new UpstreamFault('cut_off', 'upstream ended its event stream without an answer'),
           );
@@ -234,9 +244,6 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
         return this.#fail(new UpstreamFault('cut_off', 'upstream ended its event stream without an answer'));
       case 'judge':
         return this.#refuse(readError(concat(this.#held)));
-      case 'ignore':
-        if (this.#status >= 200 && this.#status < 300) return this.#accept();
-        return this.#refuse(undefined);
     }
   }
 
@@ -247,13 +254,9 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
 
   #endHeld(): void {
     const body = concat(this.#held);
-    // A success that may be a refusal in disguise; larger ones are results.
-    if (body.length < smallAnswerBytes && body.includes('"error"')) {
-      const error = readError(body);
-      if (error) return this.#refuse(error);
-    }
-    const sentId = this.#call.replacedId?.ours ?? this.#call.id;
-    const problem = problemOfAnswer(body, JSON.stringify(sentId));
+    const { problem, error } = judgeAnswer(body, this.#call.replacedId?.ours ?? this.#call.id);
+    // A success that may be a refusal in disguise.
+    if (error) return this.#refuse({ ...error, body });
     if (problem) return this.#fail(new UpstreamFault('wrong_answer', `not an MCP server: ${problem}`));
     this.#sendJson(200, body);
     this.#events.answered();
@@ -290,11 +293,6 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
 
   /** A notification was taken (MCP 2025-11-25, basic/transports: 202 without a body). */
   #accept(): void {
-    if (this.#call.id !== undefined) {
-      return this.#fail(
-        new UpstreamFault('wrong_answer', `upstream answered ${this.#status} without an answer`),
-      );
-    }
     this.#finish();
     this.#response.writeHead(202, { ...this.#answerHeaders, 'content-length': 0 });
     this.#response.end();
@@ -348,15 +346,22 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
   }
 
   #write(chunk: Buffer): boolean {
-    if (this.#isEvents) this.#answerSign.look(chunk);
+    if (this.#isEvents && !this.#restorer) this.#answerSign.look(chunk);
     const bytes = this.#restorer ? this.#restorer.push(chunk) : chunk;
     return bytes.length === 0 || this.#response.write(bytes);
   }
 
   /** A slow reader slows the upstream down instead of filling this process. */
   #pause(controller: Dispatcher.DispatchController): void {
+    const { deadlines, elapsed, limits } = this.#deps;
     controller.pause();
-    this.#response.once('drain', () => controller.resume());
+    // The reader is slow, not the upstream.
+    deadlines.set(this, elapsed() + limits.callSseMs);
+    this.#response.once('drain', () => {
+      if (this.#ended) return;
+      deadlines.set(this, this.#isEvents ? this.#eventDeadline() : elapsed() + limits.callJsonMs);
+      controller.resume();
+    });
   }
 
   #fail(fault: UpstreamFault): void {

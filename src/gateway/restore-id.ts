@@ -1,3 +1,5 @@
+import { findTopLevelId } from '../mcp/json-scan.ts';
+
 const quote = Buffer.from('"');
 const nothing = Buffer.alloc(0);
 
@@ -5,7 +7,12 @@ const nothing = Buffer.alloc(0);
 export function restoreId(body: Buffer, ours: string, theirs: Buffer): Buffer {
   const needle = `"${ours}"`;
   const at = body.indexOf(needle, 0, 'latin1');
-  if (at === -1) return body;
+  if (at === -1) {
+    // The upstream spells it with escapes; then the place is found by reading.
+    const span = findTopLevelId(body);
+    if (span === undefined || span === 'repeated') return body;
+    return Buffer.concat([body.subarray(0, span.start), theirs, body.subarray(span.end)]);
+  }
   const after = at + needle.length;
   if (body.indexOf(needle, after, 'latin1') !== -1) {
     const restorer = new IdRestorer(ours, theirs);
@@ -25,6 +32,8 @@ export function restoreId(body: Buffer, ours: string, theirs: Buffer): Buffer {
  * the beginning of one is kept back until the next chunk.
  */
 export class IdRestorer {
+  /** Whether an id was put back so far: whether the answer has come. */
+  restored = false;
   readonly #ours: Buffer;
   readonly #theirs: Buffer;
   #kept: Buffer = nothing;
@@ -41,6 +50,7 @@ export class IdRestorer {
     const parts: Buffer[] = [];
     let from = 0;
     for (let at = bytes.indexOf(this.#ours); at !== -1; at = bytes.indexOf(this.#ours, from)) {
+      this.restored = true;
       parts.push(bytes.subarray(from, at), this.#theirs);
       from = at + this.#ours.length;
     }

@@ -109,7 +109,6 @@ export async function deleteNamespace(store: Store, organizationId: string, name
       .where('organization_id', '=', organizationId)
       .executeTakeFirst();
     if (deleted.numDeletedRows === 0n) throw new ApiError('namespace_not_found');
-    await transaction.deleteFrom('data_keys').where('namespace', '=', name).execute();
     stale(`namespace:${name}`);
     return connections.map(({ uid }) => uid);
   });

@@ -1,9 +1,8 @@
 import { ApiError } from '../platform/errors.ts';
 
-/** What a route may ask of its caller. `public` needs no credential, `any` any valid one. */
+/** What a route may ask of its caller; `public` needs no credential. */
 export type Permission =
   | 'public'
-  | 'any'
   | 'connections:read'
   | 'connections:write'
   | 'connections:execute'

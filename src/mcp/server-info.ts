@@ -58,7 +58,11 @@ type Icon = NonNullable<ServerInfo['icons']>[number];
 function readIcon(value: unknown, maxChars: number): Icon | undefined {
   if (typeof value !== 'object' || value === null) return undefined;
   const { src, mimeType, sizes, theme } = value as Record<string, unknown>;
-  if (typeof src !== 'string' || src.length > maxChars || !/^(https?:\/\/|data:image\/)/i.test(src))
+  if (
+    typeof src !== 'string' ||
+    src.length > maxChars ||
+    !/^(https?:\/\/|data:image\/)[\x21-\x7e]+$/i.test(src)
+  )
     return undefined;
   const icon: Icon = { src };
   if (typeof mimeType === 'string' && mimeType.length <= 100) icon.mimeType = mimeType;

@@ -17,7 +17,7 @@ export const errorTable = {
     status: 400,
     rpc: -32700,
     message: 'The body is not valid JSON.',
-    when: 'The body is not JSON, is nested too deep, or carries a `__proto__` key.',
+    when: 'The body of a message is not JSON, or is nested too deep.',
     remedy: 'Send one JSON document.',
   },
   invalid_message: {

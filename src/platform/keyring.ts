@@ -110,7 +110,9 @@ function createKeyring(store: Store, clock: Clock, master: Key): Keyring {
   const opened = new Map<string, Key>();
   const name = (namespace: string, version: number) => `${namespace}/${version}`;
   // A namespace of the same name may come again, with keys of its own.
+  let changes = 0;
   store.onStale((key) => {
+    changes++;
     if (key === null) opened.clear();
     else if (key.startsWith('namespace:')) {
       const prefix = `${key.slice('namespace:'.length)}/`;
@@ -147,6 +149,7 @@ function createKeyring(store: Store, clock: Clock, master: Key): Keyring {
   async function dataKey(namespace: string, version: number): Promise<Key> {
     const known = opened.get(name(namespace, version));
     if (known) return known;
+    const seen = changes;
     const row = await store.db
       .selectFrom('data_keys')
       .select('wrapped')
@@ -154,7 +157,7 @@ function createKeyring(store: Store, clock: Clock, master: Key): Keyring {
       .where('version', '=', version)
       .executeTakeFirstOrThrow();
     const key = new Secret(unseal(master, wrapIdentity(namespace, version), row.wrapped));
-    opened.set(name(namespace, version), key);
+    if (seen === changes) opened.set(name(namespace, version), key);
     return key;
   }
 

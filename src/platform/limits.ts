@@ -22,6 +22,8 @@ export const defaultLimits = {
   connectMs: 8_000,
   /** A whole probe, every request of it together. Below the 30 s that create and set promise. */
   probeMs: 20_000,
+  /** How long a set starts over, each time with a probe, when other requests change the connection meanwhile. */
+  setRetryMs: 8_000,
   /** The first question of a probe, so that a server that hangs on it can still be asked the other. */
   discoverMs: 8_000,
   /** Listing tools of one connection, all pages together. */
@@ -93,8 +95,9 @@ export const defaultLimits = {
   /** `metadata` of one connection, as JSON. */
   metadataBytes: 16 * 1024,
   metadataKeys: 100,
+  /** Metadata conditions of one list. */
+  metadataFilters: 20,
   urlChars: 2048,
-  nameChars: 255,
   connectionIdChars: 255,
   /** An icon address longer than this is not kept (data: URIs). */
   iconUrlChars: 16 * 1024,

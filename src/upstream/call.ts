@@ -4,7 +4,7 @@ import { modernMeta } from '../mcp/message.ts';
 import { tellCancelled } from './cancel.ts';
 import { answerOf, type Exchange, exchange, type Transport } from './exchange.ts';
 import type { Protocol } from './negotiate.ts';
-import { maySayLostSession, type SessionPool } from './sessions.ts';
+import { maySayLostSession, type PooledSession, type SessionPool } from './sessions.ts';
 import type { Target } from './target.ts';
 
 /**
@@ -58,27 +58,31 @@ async function callLegacy(
 ): Promise<RpcAnswer> {
   const message = { jsonrpc: '2.0', id: sessions.uniqueId(), method, params };
   const session = await sessions.acquire(target, revision);
-  const answered = await exchangeInSession(transport, target, message, session.headers, signal);
+  const answered = await exchangeInSession(transport, sessions, session, message, signal);
   if (!maySayLostSession(answered.status, rpcCode(answered)) || !(await sessions.isLost(session))) {
     return answerOf(answered, target);
   }
   sessions.drop(session);
   const fresh = await sessions.acquire(target, revision);
-  return answerOf(await exchangeInSession(transport, target, message, fresh.headers, signal), target);
+  return answerOf(await exchangeInSession(transport, sessions, fresh, message, signal), target);
 }
 
 async function exchangeInSession(
   transport: Transport,
-  target: Target,
+  sessions: SessionPool,
+  session: PooledSession,
   message: Record<string, unknown> & { id: string },
-  headers: readonly string[],
   signal: AbortSignal,
 ): Promise<Exchange> {
+  const { target, headers } = session;
+  const end = sessions.begin(session);
   try {
     return await exchange(transport, target, message, headers, signal);
   } catch (fault) {
     if (signal.aborted) tellCancelled(transport, target, headers, message.id);
     throw fault;
+  } finally {
+    end();
   }
 }
 

@@ -25,7 +25,7 @@ export interface Transport {
 /**
  * POSTs one JSON-RPC message and reads the answer to `id` from JSON or from an event stream, in bounded time
  * (`signal`) and memory. With `id` undefined (a notification) the body is ignored.
- * Throws UpstreamFault for everything but an HTTP status: callers judge that with `resultOf`.
+ * Throws UpstreamFault for everything but an HTTP status: callers judge that with `answerOf`.
  */
 export async function exchange(
   { dispatcher, limits }: Transport,
@@ -62,7 +62,7 @@ export async function exchange(
   }
 }
 
-/** The result in `exchange`, or the fault that it amounts to. JSON-RPC errors are returned, not thrown. */
+/** The JSON-RPC answer of an exchange, errors included. Throws the UpstreamFault that its status stands for. */
 export function answerOf({ status, retryAfter, answer }: Exchange, target: Target): RpcAnswer {
   const isFault = status === 401 || status === 403 || status === 429 || status >= 500;
   if (answer && !isFault) return answer;
@@ -150,8 +150,10 @@ async function readBody(
 async function readEvents(body: Readable, id: RequestId, limits: Limits): Promise<RpcAnswer> {
   let answer: RpcAnswer | undefined;
   const parser = createParser({
-    onEvent: ({ data }) => {
-      if (data !== '') answer ??= readAnswer(parseJson(Buffer.from(data), limits), id);
+    onEvent: ({ event, data }) => {
+      // Other events are no messages, whatever their data is (MCP 2025-11-25, basic/transports).
+      if (data !== '' && (event === undefined || event === 'message'))
+        answer ??= readAnswer(parseJson(Buffer.from(data), limits), id);
     },
   });
   const decoder = new TextDecoder();

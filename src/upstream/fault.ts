@@ -48,6 +48,9 @@ export class UpstreamFault extends Error {
   }
 }
 
+/** How the message of a refusal begins; what follows is the status. */
+export const refusedCredentials = 'upstream refused the credentials';
+
 /** The upstream asks to slow down: it is well, and the caller is told when to come again. */
 class UpstreamBusy extends UpstreamFault {
   readonly #retryAfter: string | undefined;
@@ -70,7 +73,7 @@ class UpstreamBusy extends UpstreamFault {
 export function faultOfStatus(status: number, target: Target, retryAfter?: string): UpstreamFault {
   if (status === 429) return new UpstreamBusy(retryAfter);
   if (status === 401 || status === 403) {
-    return new UpstreamFault('refused_credentials', `upstream refused the credentials (${status})`);
+    return new UpstreamFault('refused_credentials', `${refusedCredentials} (${status})`);
   }
   const message = `upstream answered ${status} at ${shownPath(target)}`;
   return new UpstreamFault(status >= 500 ? 'server_error' : 'wrong_answer', message);

@@ -11,8 +11,6 @@ export interface Protocol {
   modern?: string;
   /** The legacy revision that `initialize` agreed on. */
   legacy?: string;
-  /** When it was learned, epoch milliseconds. */
-  learnedAt: number;
 }
 
 /** A legacy session as `initialize` opened it. */
@@ -39,7 +37,6 @@ export interface Negotiation {
 export async function negotiate(
   transport: Transport,
   target: Target,
-  now: () => number,
   stop: AbortSignal,
 ): Promise<Negotiation> {
   const deadline = AbortSignal.any([stop, AbortSignal.timeout(transport.limits.probeMs)]);
@@ -50,7 +47,7 @@ export async function negotiate(
       throw fault;
     },
   );
-  const protocol: Protocol = { learnedAt: now() };
+  const protocol: Protocol = {};
   if (modern) protocol.modern = modern.revision;
   if (legacy) protocol.legacy = legacy.revision;
   return { protocol, serverInfo: modern?.serverInfo ?? legacy?.result.serverInfo, session: legacy };

@@ -11,7 +11,10 @@ export interface PooledSession extends OpenedSession {
   target: Target;
   /** Prepared header list of a request in this session. */
   headers: readonly string[];
+  /** On the clock of `elapsed()`. */
   usedAt: number;
+  /** Calls under way: while there are any, the session is not idle. */
+  calls: number;
 }
 
 /**
@@ -23,8 +26,12 @@ export interface SessionPool {
   acquire(target: Target, revision: string): Promise<PooledSession>;
   /** The same without opening one. */
   find(target: Target, revision: string): PooledSession | undefined;
-  /** Keeps a session that a probe opened. */
+  /** Keeps a session that a probe opened, unless there is one already. */
   adopt(target: Target, opened: OpenedSession): void;
+  /** Ends a session that a probe opened and nobody will use. */
+  release(target: Target, opened: OpenedSession): void;
+  /** Marks a call as under way; call the returned function once when it has ended. */
+  begin(session: PooledSession): () => void;
   /** Forgets a lost session, so that the next `acquire` opens another. */
   drop(session: PooledSession): void;
   /**
@@ -34,8 +41,8 @@ export interface SessionPool {
   uniqueId(): string;
   /** Asks the upstream, with `ping`, whether `session` is lost. Only a clear answer counts. */
   isLost(session: PooledSession): Promise<boolean>;
-  /** Ends the sessions of a connection at the upstream. */
-  end(uid: string): Promise<void>;
+  /** Ends the sessions of a connection at the upstream; with `belowVersion`, those of its older targets only. */
+  end(uid: string, belowVersion?: number): Promise<void>;
   /** Ends all. */
   close(): Promise<void>;
 }
@@ -63,17 +70,32 @@ export function createSessionPool(transport: Transport, clock: Clock): SessionPo
 
   const key = (target: Target, revision: string) => `${target.uid}:${target.version}:${revision}`;
 
+  function pooled(target: Target, opened: OpenedSession): PooledSession {
+    return { ...opened, target, headers: sessionHeaders(opened), usedAt: clock.elapsed(), calls: 0 };
+  }
+
   function keep(target: Target, revision: string, opened: OpenedSession): PooledSession {
-    const session = { ...opened, target, headers: sessionHeaders(opened), usedAt: clock.now() };
+    const known = sessions.get(key(target, revision));
+    if (known) {
+      // Calls may be under way in the known one; if it is lost, the next call finds out.
+      void endSession(pooled(target, opened));
+      return known;
+    }
+    const session = pooled(target, opened);
     sessions.set(key(target, revision), session);
     if (opened.revision !== revision && !sessions.has(key(target, opened.revision))) {
       sessions.set(key(target, opened.revision), session);
     }
-    if (sessions.size > limits.upstreamSessions) {
-      const oldest = sessions.values().next().value;
-      if (oldest) void endSession(oldest);
-    }
+    if (sessions.size > limits.upstreamSessions) endLeastUsed();
     return session;
+  }
+
+  function endLeastUsed(): void {
+    let least: PooledSession | undefined;
+    for (const session of sessions.values()) {
+      if (session.calls === 0 && (!least || session.usedAt < least.usedAt)) least = session;
+    }
+    if (least) void endSession(least);
   }
 
   function forget(session: PooledSession): void {
@@ -98,15 +120,17 @@ export function createSessionPool(transport: Transport, clock: Clock): SessionPo
   }
 
   function sweepIdle(): void {
-    const before = clock.now() - limits.upstreamSessionIdleMs;
-    for (const session of new Set(sessions.values())) if (session.usedAt < before) void endSession(session);
+    const before = clock.elapsed() - limits.upstreamSessionIdleMs;
+    for (const session of new Set(sessions.values())) {
+      if (session.calls === 0 && session.usedAt < before) void endSession(session);
+    }
     sweep = clock.after(60_000, sweepIdle);
   }
 
   return {
     find(target, revision) {
       const session = sessions.get(key(target, revision));
-      if (session) session.usedAt = clock.now();
+      if (session) session.usedAt = clock.elapsed();
       return session;
     },
     async acquire(target, revision) {
@@ -123,10 +147,17 @@ export function createSessionPool(transport: Transport, clock: Clock): SessionPo
       return promise;
     },
     adopt(target, opened) {
-      const known = sessions.get(key(target, opened.revision));
-      // Calls may be under way in the known one; if it is lost, the next call finds out.
-      if (known) void endSession({ ...opened, target, headers: [], usedAt: 0 });
-      else keep(target, opened.revision, opened);
+      keep(target, opened.revision, opened);
+    },
+    release(target, opened) {
+      void endSession(pooled(target, opened));
+    },
+    begin(session) {
+      session.calls++;
+      return () => {
+        session.calls--;
+        session.usedAt = clock.elapsed();
+      };
     },
     drop: forget,
     uniqueId: () => `${idPrefix}${(lastId++).toString(36)}`,
@@ -147,8 +178,10 @@ export function createSessionPool(transport: Transport, clock: Clock): SessionPo
       const code = answered.answer?.kind === 'error' ? answered.answer.code : undefined;
       return maySayLostSession(answered.status, code);
     },
-    async end(uid) {
-      const ended = new Set([...sessions.values()].filter((session) => session.target.uid === uid));
+    async end(uid, belowVersion = Number.POSITIVE_INFINITY) {
+      const ended = new Set(
+        [...sessions.values()].filter(({ target }) => target.uid === uid && target.version < belowVersion),
+      );
       await Promise.all([...ended].map(endSession));
     },
     async close() {

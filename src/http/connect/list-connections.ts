@@ -44,7 +44,13 @@ export function listConnectionsRoute(app: App, deps: HttpDeps): void {
     },
     async (request) => {
       const { limit = deps.limits.connectionsPage, cursor, name, mcpUrl, ...rest } = request.query;
-      const query = { limit, cursor, name, mcpUrl, metadata: metadataFilters(rest) };
+      const query = {
+        limit,
+        cursor,
+        name,
+        mcpUrl,
+        metadata: metadataFilters(rest, deps.limits.metadataFilters),
+      };
       const page = await listConnections(deps.store, request.params.namespace, query);
       return { connections: page.connections.map(present), nextCursor: page.nextCursor };
     },
@@ -52,8 +58,12 @@ export function listConnectionsRoute(app: App, deps: HttpDeps): void {
 }
 
 /** `metadata.a.b` is the literal key `a.b` (design §8, Lists). Throws for any other query parameter. */
-function metadataFilters(rest: Record<string, string>): [string, string][] {
-  return Object.entries(rest).map(([parameter, value]) => {
+function metadataFilters(rest: Record<string, string>, maxFilters: number): [string, string][] {
+  const entries = Object.entries(rest);
+  if (entries.length > maxFilters) {
+    throw new ApiError('validation_error', { message: `metadata: at most ${maxFilters} conditions.` });
+  }
+  return entries.map(([parameter, value]) => {
     const key = /^metadata\.(.+)$/s.exec(parameter)?.[1] ?? /^metadata\[(.+)\]$/s.exec(parameter)?.[1];
     if (key === undefined) {
       throw new ApiError('validation_error', {

@@ -12,7 +12,13 @@ export class EgressDenied extends Error {
 }
 
 /** Cloud metadata services outside the link-local ranges: never reachable, whatever is allowed. */
-const metadataAddresses = new Set(['100.100.100.200', '192.0.0.192', 'fd00:ec2::254', 'fd20:ce::254']);
+const metadataAddresses = new Set([
+  '100.100.100.200',
+  '168.63.129.16',
+  '192.0.0.192',
+  'fd00:ec2::254',
+  'fd20:ce::254',
+]);
 
 /** Ranges an operator may open; everything else that is not public unicast stays closed. */
 const openableRanges = new Set(['loopback', 'private', 'uniqueLocal', 'carrierGradeNat', 'benchmarking']);

@@ -50,12 +50,17 @@ export async function openStore({ dataDir, databaseUrl }: StoreLocation): Promis
     }
   }
   const unlock = lockDataDirectory(dataDir, join(dataDir, 'patchbay.lock'));
-  const db = openSqlite(join(dataDir, 'patchbay.sqlite'));
-  await migrate(db);
-  return createStore('sqlite', db, createLocalInvalidation(), async () => {
-    await db.destroy();
+  try {
+    const db = openSqlite(join(dataDir, 'patchbay.sqlite'));
+    await migrate(db);
+    return createStore('sqlite', db, createLocalInvalidation(), async () => {
+      await db.destroy();
+      unlock();
+    });
+  } catch (error) {
     unlock();
-  });
+    throw error;
+  }
 }
 
 function createStore(
@@ -90,6 +95,12 @@ async function migrate(db: Kysely<Tables>): Promise<void> {
   const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } });
   const { error } = await migrator.migrateToLatest();
   if (error) throw new Error('The database could not be brought up to date.', { cause: error });
+}
+
+/** Whether `error` is a reference to a row that is gone: 23503 in PostgreSQL, 787 in SQLite. */
+export function isMissingReference(error: unknown): boolean {
+  const { code, errcode } = (error ?? {}) as { code?: unknown; errcode?: unknown };
+  return code === '23503' || errcode === 787;
 }
 
 /** Whether `error` is a violated unique or primary key: 23505 in PostgreSQL, 2067 and 1555 in SQLite. */

@@ -33,7 +33,9 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .execute();
   await db.schema
     .createTable('data_keys')
-    .addColumn('namespace', 'text', (column) => column.notNull())
+    .addColumn('namespace', 'text', (column) =>
+      column.notNull().references('namespaces.name').onDelete('cascade'),
+    )
     .addColumn('version', 'integer', (column) => column.notNull())
     .addColumn('wrapped', 'text', (column) => column.notNull())
     .addColumn('created_at', 'bigint', (column) => column.notNull())
