@@ -12,6 +12,10 @@ if (major < 22 || (major === 22 && minor < 19)) {
   // V8 learns that objects of the relay live long, allocates them among the old, and each call then costs a
   // part of a full collection; they die with their call (docs/performance.md).
   setFlagsFromString('--no-allocation-site-pretenuring');
+  // Whoever reads our output may stop reading (`patchbay --help | head`).
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
   // Loaded late: an older Node stops at the first module that it does not have, with less helpful words.
   const { runCommand } = await import('./cli/program.ts');
   process.exitCode = await runCommand(process.argv);

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { describeSettings } from '../platform/config.ts';
+import { version } from '../platform/version.ts';
 import { createKey } from './keys.ts';
 import { serve } from './serve.ts';
 
@@ -8,7 +9,7 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
   let exitCode = 0;
   const program = new Command('patchbay')
     .description('Self-hosted MCP connections behind one plain endpoint.')
-    .version('0.1.0')
+    .version(version)
     .exitOverride()
     .addHelpText('after', `\n${settingsHelp()}`);
   program

@@ -19,6 +19,8 @@ export async function serve(env: NodeJS.ProcessEnv): Promise<number> {
   const log = await openLogger(config.logLevel);
   for (const name of unknownSettings(env)) log.warn(`${name} is no setting of Patchbay; see patchbay --help`);
 
+  // Files in the data directory stay private even when they are copied out of it.
+  process.umask(0o077);
   const stopped = stopSignal();
   let patchbay: Patchbay | undefined;
   try {

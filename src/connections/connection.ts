@@ -49,6 +49,7 @@ export interface Connection {
   statusAt: number;
   protocol: Protocol | undefined;
   probeAt: number | null;
+  probeClaim: number | null;
   probeAttempt: number;
   createdAt: number;
 }
@@ -69,6 +70,7 @@ export function fromRow(row: Selectable<ConnectionRow>): Connection {
     statusAt: row.status_at,
     protocol: row.protocol === null ? undefined : JSON.parse(row.protocol),
     probeAt: row.probe_at,
+    probeClaim: row.probe_claim,
     probeAttempt: row.probe_attempt,
     createdAt: row.created_at,
   };

@@ -8,8 +8,8 @@ import { unsealHeaders } from './sealed-headers.ts';
 
 /**
  * Probes connections in the background: those in `error` until they answer, and those of which a call
- * raised a doubt. The time of the next probe is in the row, and taking a probe moves it by compare-and-swap,
- * so one process at a time probes, and a process that dies leaves the probe to the others.
+ * raised a doubt. The time of the next probe is in the row, and so is the claim of the process that probes, taken
+ * by compare-and-swap: one process at a time probes, and the claim of one that dies runs out.
  */
 export interface Healer {
   /** Looks for due probes soon; call it after setting one. */
@@ -48,6 +48,13 @@ export function createHealer(deps: ConnectionsDeps): Healer {
         .selectFrom('connections')
         .selectAll()
         .where('probe_at', 'is not', null)
+        .where((row) =>
+          row.or([
+            row('probe_claim', 'is', null),
+            row('probe_claim', '<=', clock.now()),
+            row('probe_claim', '>', clock.now() + leaseMs),
+          ]),
+        )
         .orderBy('probe_at')
         .limit(limits.healConcurrency * 2)
         .execute();
@@ -94,15 +101,33 @@ export function createHealer(deps: ConnectionsDeps): Healer {
       .executeTakeFirst();
     if (!row) return;
     const connection = fromRow(row);
-    const { namespace, id, targetVersion, probeAt } = connection;
+    const { probeClaim } = connection;
+    const leftMs = (probeClaim ?? 0) - clock.now();
+    // Longer than any claim is ever made: the clock has gone back since.
+    if (leftMs > 0 && leftMs <= leaseMs) return;
+    const claim = clock.now() + leaseMs;
     const claimed = await store.db
       .updateTable('connections')
-      .set({ probe_at: clock.now() + leaseMs })
+      .set({ probe_claim: claim })
       .where('uid', '=', uid)
-      .where('target_version', '=', targetVersion)
-      .where('probe_at', probeAt === null ? 'is' : '=', probeAt)
+      .where('target_version', '=', connection.targetVersion)
+      .where('probe_claim', probeClaim === null ? 'is' : '=', probeClaim)
       .executeTakeFirst();
     if (claimed.numUpdatedRows === 0n) return;
+    try {
+      await probeClaimed(connection);
+    } finally {
+      await store.db
+        .updateTable('connections')
+        .set({ probe_claim: null })
+        .where('uid', '=', uid)
+        .where('probe_claim', '=', claim)
+        .execute();
+    }
+  }
+
+  async function probeClaimed(connection: Connection): Promise<void> {
+    const { uid, namespace, id, targetVersion } = connection;
     const headers = await unsealHeaders(keyring, namespace, uid, connection.sealedHeaders);
     const target = createTarget(uid, targetVersion, connection.mcpUrl, headers);
     const found = await probeAsBefore(deps, connection, target);
@@ -120,7 +145,7 @@ export function createHealer(deps: ConnectionsDeps): Healer {
         stale(staleKey(namespace, id));
         return true;
       }
-      // A call has newer evidence: keep its status, and end the claim as that status asks.
+      // A call has newer evidence: keep its status, and probe again only if that asks for it.
       await transaction
         .updateTable('connections')
         .set({ probe_at: null })

@@ -66,6 +66,7 @@ export function findingColumns(finding: Finding, attempt: number, deps: Connecti
     status: JSON.stringify(status),
     status_at: at,
     probe_at: status.state === 'error' ? deps.clock.now() + backoffMs(attempt, deps) : null,
+    probe_claim: null,
     probe_attempt: status.state === 'error' ? attempt + 1 : 0,
     ...(learned && {
       protocol: JSON.stringify(learned.protocol),

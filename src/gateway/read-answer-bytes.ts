@@ -90,10 +90,6 @@ export function mediaType(contentType: string | undefined): string | undefined {
   return contentType?.split(';')[0]?.trim().toLowerCase();
 }
 
-export function single(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value[0] : value;
-}
-
 /** Whether the first and the last character that count are the braces of an object. */
 function isWholeObject(body: Buffer): boolean {
   let start = 0;

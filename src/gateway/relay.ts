@@ -1,6 +1,7 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { errorMessage } from '../mcp/answer.ts';
+import { singleValue } from '../mcp/headers.ts';
 import type { RequestId } from '../mcp/message.ts';
 import type { Limits } from '../platform/limits.ts';
 import { redirectPath, tooLarge } from '../upstream/exchange.ts';
@@ -14,7 +15,6 @@ import {
   mediaType,
   readError,
   readErrorEvent,
-  single,
   smallAnswerBytes,
 } from './read-answer-bytes.ts';
 import { IdRestorer, restoreId } from './restore-id.ts';
@@ -165,7 +165,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     this.#status = status;
     this.#headers = headers;
     if (status >= 300 && status < 400) return this.#redirect(controller, status);
-    const contentType = single(headers['content-type']);
+    const contentType = singleValue(headers['content-type']);
     const type = mediaType(contentType);
     if (status < 200 || status > 299) {
       if (type !== 'application/json') return this.#refuse(undefined);
@@ -188,7 +188,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
       else this.#startStream(true);
     } else if (type === 'application/json') {
       this.#mode = 'hold';
-      if (Number(single(headers['content-length'])) > this.#deps.limits.relayedAnswerBytes) {
+      if (Number(singleValue(headers['content-length'])) > this.#deps.limits.relayedAnswerBytes) {
         return this.#fail(tooLarge(this.#deps.limits.relayedAnswerBytes));
       }
       this.#deps.deadlines.set(this, this.#startedAt + this.#deps.limits.callJsonMs);
@@ -307,13 +307,13 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     this.#events.refused({
       status: this.#status,
       rpcCode: error?.code,
-      retryAfter: single(this.#headers['retry-after']),
+      retryAfter: singleValue(this.#headers['retry-after']),
       pass,
     });
   }
 
   #redirect(controller: Dispatcher.DispatchController, status: number): void {
-    const location = single(this.#headers.location);
+    const location = singleValue(this.#headers.location);
     try {
       const next = redirectPath(this.#call.target, this.#path, status, location, this.#redirectsLeft--);
       this.#left = controller;
@@ -397,7 +397,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
   }
 
   #passedHeaders(): OutgoingHttpHeaders {
-    const retryAfter = single(this.#headers['retry-after']);
+    const retryAfter = singleValue(this.#headers['retry-after']);
     return retryAfter === undefined
       ? this.#answerHeaders
       : { ...this.#answerHeaders, 'retry-after': retryAfter };

@@ -6,7 +6,7 @@ import { guardAccess, guardHost, requireDeclaredPermissions } from './access.ts'
 import { connectRoutes } from './connect/routes.ts';
 import type { App, HttpDeps } from './deps.ts';
 import { collectSchemas, serveDocumentation } from './documentation.ts';
-import { answerErrors, answerFrameworkError } from './error-answer.ts';
+import { answerClientError, answerErrors, answerFrameworkError } from './error-answer.ts';
 import { healthRoute } from './health.ts';
 import { readJsonBodies } from './json-body.ts';
 import { createNamespaceRoute } from './namespaces/create-namespace.ts';
@@ -31,6 +31,7 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
     return503OnClosing: false,
     routerOptions: { maxParamLength: limits.pathParameterChars, ignoreTrailingSlash: true },
     frameworkErrors: answerFrameworkError,
+    clientErrorHandler: answerClientError,
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(validatorCompiler);
   // Answers are built from typed values; checking them again is the contract suite's work.

@@ -1,6 +1,7 @@
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
+import { version } from '../platform/version.ts';
 import type { App } from './deps.ts';
 
 /** Collects the schemas of all routes that follow. Register before them. */
@@ -10,7 +11,7 @@ export async function collectSchemas(app: App): Promise<void> {
       openapi: '3.1.0',
       info: {
         title: 'Patchbay',
-        version: '0.1.0',
+        version,
         description:
           'Self-hosted MCP connections. Every path below `/connect/{namespace}` is there at `/{namespace}` too.',
       },
@@ -47,7 +48,7 @@ const pagePolicy =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
   "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/** `GET /openapi.json` and a page to read it at `/docs`. */
+/** `GET /openapi.json`, a page to read it at `/docs`, and the way there for a person who opens the origin. */
 export async function serveDocumentation(app: App, publicUrl: () => URL): Promise<void> {
   let document: string | undefined;
   app.get(
@@ -57,6 +58,9 @@ export async function serveDocumentation(app: App, publicUrl: () => URL): Promis
       document ??= JSON.stringify({ ...app.swagger(), servers: [{ url: publicUrl().origin }] });
       return reply.type('application/json').send(document);
     },
+  );
+  app.get('/', { config: { permission: 'public' }, schema: { hide: true } }, (_request, reply) =>
+    reply.redirect('/docs'),
   );
   await app.register(async (scope: App) => {
     scope.addHook('onRoute', (route) => {

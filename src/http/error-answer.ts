@@ -1,7 +1,9 @@
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import { errorMessage } from '../mcp/answer.ts';
-import { ApiError, type ErrorCode } from '../platform/errors.ts';
+import { ApiError, type ErrorCode, errorTable } from '../platform/errors.ts';
 import type { App, ErrorShape } from './deps.ts';
 
 const frameworkCodes: Record<string, ErrorCode> = {
@@ -31,6 +33,26 @@ export function answerFrameworkError(
   reply: FastifyReply,
 ): void {
   sendError(request, reply, toApiError(error));
+}
+
+/** For what is no HTTP request: a malformed or too large head, or one that never ends. */
+export function answerClientError(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const code: ErrorCode =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? 'head_too_large'
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? 'request_timeout'
+        : 'bad_request';
+  const { status, message } = errorTable[code];
+  const text = JSON.stringify({ error: code, message });
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json\r\n` +
+      `Content-Length: ${Buffer.byteLength(text)}\r\nConnection: close\r\n\r\n${text}`,
+  );
 }
 
 function sendError(request: FastifyRequest, reply: FastifyReply, error: ApiError): void {

@@ -97,6 +97,7 @@ export async function ensureNamespace(
  * Throws ApiError `namespace_not_found`. Returns the rows of its connections, whose sessions are to be ended.
  */
 export async function deleteNamespace(store: Store, organizationId: string, name: string): Promise<string[]> {
+  if (!isNamespaceName(name)) throw new ApiError('namespace_not_found');
   return store.write(async (transaction, stale) => {
     const connections = await transaction
       .selectFrom('connections')

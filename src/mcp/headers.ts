@@ -64,6 +64,11 @@ export function headerProblem(name: string, value: string): string | undefined {
   return undefined;
 }
 
+/** The one value of a header that should be there once; the first, if it is there more often. */
+export function singleValue(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value;
+}
+
 /** A value as a header; what a header cannot carry goes as base64 (MCP 2026-07-28, streamable-http). */
 export function encodeHeaderValue(value: string): string {
   const plain = /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(value) && !value.startsWith('=?base64?');

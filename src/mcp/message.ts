@@ -1,4 +1,5 @@
 import { ApiError } from '../platform/errors.ts';
+import { version } from '../platform/version.ts';
 import { assumedRevision, type Era, eraOf, isRevision } from './revisions.ts';
 
 export type RequestId = string | number;
@@ -73,4 +74,4 @@ export function modernMeta(revision: string): Record<string, unknown> {
 }
 
 /** Who Patchbay says it is, as a client of an upstream. */
-export const clientInfo = { name: 'patchbay', title: 'Patchbay', version: '0.1.0' };
+export const clientInfo = { name: 'patchbay', title: 'Patchbay', version };

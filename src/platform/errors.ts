@@ -132,6 +132,13 @@ export const errorTable = {
     when: 'GET, DELETE or another method on an MCP endpoint.',
     remedy: 'POST a JSON-RPC message.',
   },
+  request_timeout: {
+    status: 408,
+    rpc: 40801,
+    message: 'The request did not arrive in time.',
+    when: 'The caller took too long to send its request.',
+    remedy: 'Send it again.',
+  },
   url_mismatch: {
     status: 409,
     rpc: 40901,
@@ -201,6 +208,13 @@ export const errorTable = {
     message: 'The upstream asks to slow down.',
     when: 'The upstream answered 429.',
     remedy: 'Wait for `Retry-After`.',
+  },
+  head_too_large: {
+    status: 431,
+    rpc: 43101,
+    message: 'The headers of the request are too large.',
+    when: 'Path and headers together are over 16 KiB.',
+    remedy: 'Send less in headers.',
   },
   internal_error: {
     status: 500,

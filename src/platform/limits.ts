@@ -58,7 +58,7 @@ export const defaultLimits = {
   /** Tools kept of one listing. */
   toolsPerConnection: 10_000,
   /** Connections asked at once by `GET /{ns}/.tools`. */
-  namespaceListConcurrency: 32,
+  namespaceListConcurrency: 256,
   /** Sockets to one upstream origin. */
   socketsPerOrigin: 1024,
   /** Idle keep-alive of an upstream socket, unless the upstream's Keep-Alive says less. */

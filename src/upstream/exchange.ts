@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { createParser } from 'eventsource-parser';
 import type { Dispatcher } from 'undici';
 import { type RpcAnswer, readAnswer } from '../mcp/answer.ts';
+import { singleValue } from '../mcp/headers.ts';
 import { isDeeperThan } from '../mcp/json-scan.ts';
 import type { RequestId } from '../mcp/message.ts';
 import type { Limits } from '../platform/limits.ts';
@@ -47,14 +48,14 @@ export async function exchange(
     const { statusCode: status, body } = response;
     const shared = {
       status,
-      sessionId: single(response.headers['mcp-session-id']),
-      retryAfter: single(response.headers['retry-after']),
+      sessionId: singleValue(response.headers['mcp-session-id']),
+      retryAfter: singleValue(response.headers['retry-after']),
     };
     if (id === undefined) {
       discard(body);
       return { ...shared, answer: undefined };
     }
-    const contentType = single(response.headers['content-type']);
+    const contentType = singleValue(response.headers['content-type']);
     return { ...shared, answer: await readBody(body, contentType, id, status, limits) };
   } catch (error) {
     // An abort error names no cause; the signal knows whether it was the time limit.
@@ -95,7 +96,7 @@ async function post(
   });
   if (response.statusCode < 300 || response.statusCode > 399) return response;
   discard(response.body);
-  const location = single(response.headers.location);
+  const location = singleValue(response.headers.location);
   const next = redirectPath(target, path, response.statusCode, location, redirectsLeft);
   return post(dispatcher, target, body, headers, signal, redirectsLeft - 1, next);
 }
@@ -203,8 +204,4 @@ function parseJson(bytes: Buffer, { answerDepth }: Limits): unknown {
 function discard(body: Readable): void {
   body.on('error', () => {});
   body.destroy();
-}
-
-function single(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value[0] : value;
 }

@@ -78,7 +78,7 @@ export function createSessionPool(transport: Transport, clock: Clock): SessionPo
     const known = sessions.get(key(target, revision));
     if (known) {
       // Calls may be under way in the known one; if it is lost, the next call finds out.
-      void endSession(pooled(target, opened));
+      if (known.id !== opened.id) void endSession(pooled(target, opened));
       return known;
     }
     const session = pooled(target, opened);

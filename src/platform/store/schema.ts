@@ -43,6 +43,8 @@ export interface ConnectionRow {
   protocol: string | null;
   /** When the next background probe is due; null while none is needed. */
   probe_at: number | null;
+  /** Until when a process holds the probe for itself; null while none does. */
+  probe_claim: number | null;
   probe_attempt: Generated<number>;
   created_at: number;
   updated_at: number;

@@ -60,6 +60,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     .addColumn('status_at', 'bigint', (column) => column.notNull())
     .addColumn('protocol', 'text')
     .addColumn('probe_at', 'bigint')
+    .addColumn('probe_claim', 'bigint')
     .addColumn('probe_attempt', 'integer', (column) => column.notNull().defaultTo(0))
     .addColumn('created_at', 'bigint', (column) => column.notNull())
     .addColumn('updated_at', 'bigint', (column) => column.notNull())
