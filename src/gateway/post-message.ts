@@ -9,7 +9,8 @@ import { faultOfError, faultOfStatus } from '../upstream/fault.ts';
 import { maySayLostSession, type PooledSession, pooledRevision } from '../upstream/sessions.ts';
 import type { GatewayDeps } from './deps.ts';
 import { type ReachedConnection, reach, type UnreadyStatus } from './reach.ts';
-import { type Downstream, type Refusal, type RelayCall, relay } from './relay.ts';
+import { relay } from './relay.ts';
+import type { Downstream, Refusal, RelayCall } from './relay-call.ts';
 
 /** One POST to the MCP endpoint of a connection, by a caller who may execute there. */
 export interface McpPost {

@@ -2,11 +2,9 @@ import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { errorMessage } from '../mcp/answer.ts';
 import { singleValue } from '../mcp/headers.ts';
-import type { RequestId } from '../mcp/message.ts';
 import type { Limits } from '../platform/limits.ts';
 import { redirectPath, tooLarge } from '../upstream/exchange.ts';
 import { faultOfContentType, faultOfError, UpstreamFault } from '../upstream/fault.ts';
-import type { Target } from '../upstream/target.ts';
 import type { Deadlines, Expiring } from './deadlines.ts';
 import {
   AnswerSign,
@@ -17,50 +15,8 @@ import {
   readErrorEvent,
   smallAnswerBytes,
 } from './read-answer-bytes.ts';
+import type { Downstream, RelayCall, RelayEvents } from './relay-call.ts';
 import { IdRestorer, restoreId } from './restore-id.ts';
-
-/** Where an answer goes. */
-export interface Downstream {
-  response: ServerResponse;
-  /** Headers that every answer there has; written with the others at once, which Node does cheapest. */
-  headers: OutgoingHttpHeaders;
-}
-
-/** One call to pass through. */
-export interface RelayCall {
-  target: Target;
-  /** JSON-RPC message as it goes upstream. */
-  body: Buffer;
-  /** Headers besides the target's own and the content negotiation. */
-  headers: readonly string[];
-  /** The caller's request id; undefined for a notification. */
-  id: RequestId | undefined;
-  /** The call goes into a session that the server may have lost: a refusal may hide in an event stream. */
-  mayBeLost: boolean;
-  /** The id that `body` carries instead, and the JSON text of the caller's. */
-  replacedId: { ours: string; theirs: Buffer } | undefined;
-}
-
-/** What the relay tells its owner; each call ends with exactly one of these. */
-export interface RelayEvents {
-  /** The upstream answered in its protocol, and the answer went to the caller. */
-  answered(): void;
-  /** The upstream refused by HTTP status or by a small JSON-RPC error; nothing was sent to the caller yet. */
-  refused(refusal: Refusal): void;
-  /** The upstream failed. If `sent`, the caller has got a part already and was told what still could be. */
-  failed(fault: UpstreamFault, sent: boolean): void;
-  /** The caller went away before the end. */
-  abandoned(): void;
-}
-
-export interface Refusal {
-  status: number;
-  /** The JSON-RPC error code, if the body is a JSON-RPC error. */
-  rpcCode: number | undefined;
-  retryAfter: string | undefined;
-  /** Passes the JSON-RPC error on to the caller as it is; undefined if the body was none. */
-  pass: (() => void) | undefined;
-}
 
 export interface RelayDeps {
   dispatcher: Dispatcher;
