@@ -176,7 +176,7 @@ test('GET /docs is a page for people, to anyone', async () => {
 
 test('a path that does not exist is 404 in the shape of an error, and tells nothing', async () => {
   for (const [path, method] of [
-    ['/', 'GET'],
+    ['/', 'POST'],
     ['/default/a/b/c', 'GET'],
     ['/connect', 'GET'],
     ['/connect/default/x/.tools/y', 'DELETE'],
@@ -186,6 +186,11 @@ test('a path that does not exist is 404 in the shape of an error, and tells noth
     expect([path, answer.status]).toEqual([path, 404]);
     expect(answer.body).toEqual({ error: expect.any(String), message: expect.any(String) });
   }
+});
+
+test('a person who opens the origin is led to the documentation', async () => {
+  const answer = await fetch(contract.pb.url, { redirect: 'manual' });
+  expect([answer.status, answer.headers.get('location')]).toEqual([302, '/docs']);
 });
 
 describe('a browser', () => {
