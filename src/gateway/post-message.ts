@@ -29,7 +29,7 @@ export function postMessage(deps: GatewayDeps, post: McpPost, downstream: Downst
   try {
     const message = parseBody(post.body, deps.limits.jsonDepth);
     id = message.id;
-    const reached = reach(deps, post.namespace, post.connectionId, refuseUnready);
+    const reached = reach(deps, post.namespace, post.connectionId, answerUnready);
     if (reached instanceof Promise) {
       reached
         .then((connection) => forward(deps, post, message, connection, downstream))
@@ -271,7 +271,7 @@ function fail(
 }
 
 /** The answers that the Connect API gives while the user of the connection must act (api.md §3.3). */
-function refuseUnready(status: UnreadyStatus): ApiError {
+function answerUnready(status: UnreadyStatus): ApiError {
   if (status.state === 'input_required') {
     return new ApiError('mcp_input_required', { data: { http: status.http, missing: status.missing } });
   }
