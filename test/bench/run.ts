@@ -7,7 +7,7 @@ import { measureGet, measureStart, measureToolsCall, type Plan, type Section } f
 const usage = `npm run bench -- [options]
   --only <suites>        tools-call, get, start; comma-separated (default: all)
   --connections <list>   concurrent connections, comma-separated (default: 1,32,256)
-  --seconds <n>          measured time of each server at each number of connections (default: 4)
+  --seconds <n>          measured time of each server at each number of connections (default: 6)
   --profile <directory>  write CPU profiles of Patchbay there, one folder a section; slows it down
   --json                 print JSON instead of Markdown`;
 
@@ -17,7 +17,7 @@ const { values: given } = parseArgs({
   options: {
     only: { type: 'string', default: suites.join(',') },
     connections: { type: 'string', default: '1,32,256' },
-    seconds: { type: 'string', default: '4' },
+    seconds: { type: 'string', default: '6' },
     profile: { type: 'string' },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },

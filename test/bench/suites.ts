@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { LoadResult } from './load.ts';
-import { median, rssBytes } from './measure.ts';
+import { median, percentile, rssBytes } from './measure.ts';
 import type { Placement, Processes } from './processes.ts';
 import { type Lab, openLab, type Subject } from './subjects.ts';
 
@@ -15,11 +15,11 @@ export interface Plan {
   progress: (line: string) => void;
 }
 
-/** One line of the result: a server at a number of connections. Medians over the rounds. */
+/** One line of the result: a server at a number of connections. CPU of its quiet rounds, all else the median. */
 export interface Row extends LoadResult {
   connections: number;
   subject: string;
-  /** CPU per call over that of the reference in the same round. */
+  /** CPU per call over that of the reference. */
   cpuRatio: number;
 }
 
@@ -35,9 +35,14 @@ export interface StartResult {
 }
 
 /** Subjects take turns this often, so that a noisy minute meets all of them. */
-const rounds = 3;
+const rounds = 12;
 const firstWarmUpSeconds = 0.9;
-const laterWarmUpSeconds = 0.3;
+const laterWarmUpSeconds = 0.1;
+/**
+ * Who shares the machine's cores with us doubles the CPU of a call for seconds at a time, and never lowers it. So the
+ * cost of a call is that of the quiet rounds: the lower quartile, of every subject alike.
+ */
+const quietShare = 0.25;
 /** Before the first cell: until the hot code is compiled. */
 const compileSeconds = 2;
 const starts = 5;
@@ -102,24 +107,22 @@ async function measureCell(
       results.get(name)?.push(await lab.run({ pid, origin, request, connections, warmUpSeconds, seconds }));
     }
   }
-  const referenceRounds = results.get(reference) as LoadResult[];
-  return [...results].map(([subject, ofSubject]) => {
-    const ratios = ofSubject.map(
-      ({ cpuMicrosPerCall }, round) =>
-        cpuMicrosPerCall / (referenceRounds[round] as LoadResult).cpuMicrosPerCall,
-    );
-    return { connections, subject, cpuRatio: median(ratios), ...combine(ofSubject) };
+  const combined = new Map([...results].map(([subject, ofSubject]) => [subject, combine(ofSubject)]));
+  const { cpuMicrosPerCall: referenceMicros } = combined.get(reference) as LoadResult;
+  return [...combined].map(([subject, result]) => {
+    return { connections, subject, cpuRatio: result.cpuMicrosPerCall / referenceMicros, ...result };
   });
 }
 
 function combine(results: readonly LoadResult[]): LoadResult {
   const middle = (pick: (result: LoadResult) => number) => median(results.map(pick));
+  const cpu = results.map(({ cpuMicrosPerCall }) => cpuMicrosPerCall);
   return {
     calls: results.reduce((sum, { calls }) => sum + calls, 0),
     requestsPerSecond: middle((result) => result.requestsPerSecond),
     p50Ms: middle((result) => result.p50Ms),
     p99Ms: middle((result) => result.p99Ms),
-    cpuMicrosPerCall: middle((result) => result.cpuMicrosPerCall),
+    cpuMicrosPerCall: percentile(cpu, quietShare),
     coreShare: middle((result) => result.coreShare),
     rssBytes: middle((result) => result.rssBytes),
     errors: results.reduce((sum, { errors }) => sum + errors, 0),
