@@ -54,6 +54,10 @@ export interface Connection {
   createdAt: number;
 }
 
+/**
+ * A row as the program holds it: JSON columns parsed, times in milliseconds since 1970. Throws SyntaxError where a
+ * column holds no JSON, which only a write past this program can bring about.
+ */
 export function fromRow(row: Selectable<ConnectionRow>): Connection {
   return {
     uid: row.uid,

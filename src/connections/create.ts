@@ -62,30 +62,34 @@ export async function insertConnection(
     sealed_headers,
     target_version: 1,
     created_at: now,
-    updated_at: now,
     protocol: null,
     server_info: null,
     icon_url: null,
     ...findingColumns(finding, 0, deps),
   };
   try {
-    await store.write(async (transaction, stale) => {
+    const inserted = await store.write(async (transaction, stale) => {
       const still = await findNamespace(transaction, namespace);
       if (still?.organization_id !== home.organization_id || still.created_at !== home.created_at) {
         throw new ApiError('namespace_not_found');
       }
-      await transaction.insertInto('connections').values(row).execute();
+      const inserted = await transaction
+        .insertInto('connections')
+        .values(row)
+        .returningAll()
+        .executeTakeFirstOrThrow();
       await indexMetadata(transaction, uid, namespace, checked.metadata ?? null);
       stale(staleKey(namespace, id));
+      return inserted;
     });
+    adoptSession(sessions, target, finding);
+    return fromRow(inserted);
   } catch (error) {
     releaseSession(sessions, target, finding);
     if (isDuplicate(error)) return undefined;
     if (isMissingReference(error)) throw new ApiError('namespace_not_found');
     throw error;
   }
-  adoptSession(sessions, target, finding);
-  return fromRow(row);
 }
 
 function findNamespace(db: Kysely<Tables>, name: string) {

@@ -22,6 +22,10 @@ export interface Healer {
   settled(): Promise<void>;
 }
 
+/**
+ * Builds the healer of this process; its first sweep comes at once, and the last before `deps.stopping` aborts.
+ * Faults of a sweep or a probe are logged, not thrown.
+ */
 export function createHealer(deps: ConnectionsDeps): Healer {
   const { store, keyring, clock, limits, log, sessions, stopping } = deps;
   const running = new Map<string, Promise<void>>();

@@ -28,6 +28,11 @@ export interface Resolver {
   ): ResolvedConnection | undefined | Promise<ResolvedConnection | undefined>;
 }
 
+/**
+ * Builds the resolver of this process, with an empty memory of at most `recordCacheEntries` connections.
+ * Its methods give undefined for a connection that is not there; they throw the store's error, and `resolve`
+ * UnsealError too.
+ */
 export function createResolver(deps: ConnectionsDeps): Resolver {
   const { store, keyring, limits } = deps;
   const known = new LRUCache<string, { connection: Connection; resolved?: ResolvedConnection }>({

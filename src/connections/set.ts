@@ -45,7 +45,7 @@ async function updateConnection(
   stored: Connection,
   checked: CheckedRequest,
 ): Promise<Connection | undefined> {
-  const { store, keyring, clock, sessions } = deps;
+  const { store, keyring, sessions } = deps;
   const { uid, namespace, id } = stored;
   const mcpUrl = checked.mcpUrl ?? stored.mcpUrl;
   if (mcpUrl !== stored.mcpUrl && !suppliesInputs(stored, mcpUrl)) {
@@ -76,7 +76,6 @@ async function updateConnection(
         mcp_url: mcpUrl,
         sealed_headers,
         target_version: version,
-        updated_at: clock.now(),
         ...findingColumns(finding, 0, deps),
       })
       .where('uid', '=', uid)

@@ -5,7 +5,7 @@ import { findTopLevelId, isDeeperThan } from '../mcp/json-scan.ts';
 import { type IncomingMessage, type RequestId, readMessage, revisionOf } from '../mcp/message.ts';
 import { ApiError } from '../platform/errors.ts';
 import { tellCancelled } from '../upstream/cancel.ts';
-import { faultOfError, faultOfStatus } from '../upstream/fault.ts';
+import { faultOfError, faultOfStatus, isFaultStatus } from '../upstream/fault.ts';
 import { maySayLostSession, type PooledSession, pooledRevision } from '../upstream/sessions.ts';
 import type { GatewayDeps } from './deps.ts';
 import { type ReachedConnection, reach, type UnreadyStatus } from './reach.ts';
@@ -237,8 +237,7 @@ function pass(
 ): void {
   const { status } = refusal;
   if (downstream.response.destroyed) return;
-  const isFault = status === 401 || status === 403 || status === 429 || status >= 500;
-  if (!isFault && refusal.pass) {
+  if (!isFaultStatus(status) && refusal.pass) {
     // A server that refuses the revision has changed since the probe (MCP 2026-07-28, -32022).
     if (refusal.rpcCode === -32022) deps.observer.doubted(connection);
     else deps.observer.succeeded(connection);

@@ -1,3 +1,4 @@
+import { isSpace } from '../mcp/json-scan.ts';
 import type { RequestId } from '../mcp/message.ts';
 
 /**
@@ -80,14 +81,9 @@ export class AnswerSign {
   }
 }
 
+/** The chunks as one Buffer. One alone is returned itself, not copied: it still shares its memory. */
 export function concat(chunks: readonly Buffer[]): Buffer {
   return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
-}
-
-/** The type of a Content-Type, without parameters and in lower case. */
-export function mediaType(contentType: string | undefined): string | undefined {
-  if (contentType === 'application/json' || contentType === 'text/event-stream') return contentType;
-  return contentType?.split(';')[0]?.trim().toLowerCase();
 }
 
 /** Whether the first and the last character that count are the braces of an object. */
@@ -97,8 +93,4 @@ function isWholeObject(body: Buffer): boolean {
   while (isSpace(body[start])) start++;
   while (isSpace(body[end])) end--;
   return body[start] === 0x7b && body[end] === 0x7d;
-}
-
-function isSpace(byte: number | undefined): boolean {
-  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 }

@@ -1,7 +1,7 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { errorMessage } from '../mcp/answer.ts';
-import { singleValue } from '../mcp/headers.ts';
+import { contentHeaders, mediaType, singleValue } from '../mcp/headers.ts';
 import type { Limits } from '../platform/limits.ts';
 import { redirectPath, tooLarge } from '../upstream/exchange.ts';
 import { faultOfContentType, faultOfError, UpstreamFault } from '../upstream/fault.ts';
@@ -10,7 +10,6 @@ import {
   AnswerSign,
   concat,
   judgeAnswer,
-  mediaType,
   readError,
   readErrorEvent,
   smallAnswerBytes,
@@ -25,13 +24,6 @@ export interface RelayDeps {
   /** Clock of the deadlines. */
   elapsed: () => number;
 }
-
-const contentHeaders = [
-  'content-type',
-  'application/json',
-  'accept',
-  'application/json, text/event-stream',
-] as const;
 
 /**
  * Passes one JSON-RPC message to the upstream and the bytes of the answer back, unparsed: undici's dispatch

@@ -11,6 +11,10 @@ export interface ToolMemory {
   set(target: Target, tools: readonly Tool[]): void;
 }
 
+/**
+ * An empty memory, of this process alone. Lists are kept per connection and version of its target, so a change of
+ * URL or headers forgets them; at most `toolCacheEntries` of them, each for `toolCacheMs`.
+ */
 export function createToolMemory(limits: Limits): ToolMemory {
   const lists = new LRUCache<string, readonly Tool[]>({
     max: limits.toolCacheEntries,

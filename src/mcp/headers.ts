@@ -8,6 +8,14 @@ export const versionHeader = 'mcp-protocol-version';
 /** The vendor's SDK sends this as a session id to say that it wants none (api.md §10). */
 export const statelessSession = 'smithery-stateless';
 
+/** What every POST of a JSON-RPC message says of its body and of the answers it takes (MCP 2025-11-25, basic/transports). */
+export const contentHeaders = [
+  'content-type',
+  'application/json',
+  'accept',
+  'application/json, text/event-stream',
+] as const;
+
 const forwarded = new Set([
   versionHeader,
   'mcp-method',
@@ -67,6 +75,13 @@ export function headerProblem(name: string, value: string): string | undefined {
 /** The one value of a header that should be there once; the first, if it is there more often. */
 export function singleValue(value: string | string[] | undefined): string | undefined {
   return Array.isArray(value) ? value[0] : value;
+}
+
+/** The media type of a Content-Type value, without parameters and in lower case (RFC 9110 §8.3.1). */
+export function mediaType(contentType: string | undefined): string | undefined {
+  // Nearly every answer says it in this form, and the data path need not take it apart.
+  if (contentType === 'application/json' || contentType === 'text/event-stream') return contentType;
+  return contentType?.split(';')[0]?.trim().toLowerCase();
 }
 
 /** A value as a header; what a header cannot carry goes as base64 (MCP 2026-07-28, streamable-http). */

@@ -90,7 +90,8 @@ function valueAfterKey(bytes: Uint8Array, keyEnd: number): Span {
   return { start, end };
 }
 
-function isSpace(byte: number | undefined): boolean {
+/** Whether `byte` is whitespace between JSON tokens (RFC 8259 §2); undefined, past the end, is none. */
+export function isSpace(byte: number | undefined): boolean {
   return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 }
 

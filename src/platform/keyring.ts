@@ -1,5 +1,6 @@
+import { hkdfSync } from 'node:crypto';
 import { link, open, readFile, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import type { Clock } from './clock.ts';
 import { randomText } from './ids.ts';
 import { Secret } from './secret.ts';
@@ -20,6 +21,8 @@ export interface Keyring {
   seal(namespace: string, identity: readonly string[], plain: Buffer): Promise<string>;
   /** Opens it again. Throws UnsealError if it was sealed for another row or namespace. */
   unseal(namespace: string, identity: readonly string[], sealed: string): Promise<Buffer>;
+  /** A 32-byte key of the whole installation, for `purpose` alone (HKDF-SHA256, RFC 5869); never stored. */
+  derive(purpose: string): Secret<Buffer>;
 }
 
 const checkName = 'master_key_check';
@@ -76,6 +79,11 @@ async function makeKeyFile(file: string, sealedDataExists: boolean): Promise<Key
   } finally {
     await unlink(draft);
   }
+  // The name is in the directory, not in the file: a power loss must not lose the key that rows already
+  // acknowledged are sealed with. Also when another process linked first: its sync may be still to come.
+  const directory = await open(dirname(file), 'r');
+  await directory.sync();
+  await directory.close();
   const made = await readKeyFile(file);
   if (!made) throw new MasterKeyError(`${file} went away while the server started.`);
   return made;
@@ -119,6 +127,7 @@ function createKeyring(store: Store, clock: Clock, master: Key): Keyring {
       for (const entry of opened.keys()) if (entry.startsWith(prefix)) opened.delete(entry);
     }
   });
+  const derived = new Map<string, Key>();
   const wrapIdentity = (namespace: string, version: number) => ['data_keys', namespace, String(version)];
 
   async function newestVersion(namespace: string): Promise<number> {
@@ -169,6 +178,13 @@ function createKeyring(store: Store, clock: Clock, master: Key): Keyring {
     async unseal(namespace, identity, sealed) {
       const key = await dataKey(namespace, keyVersionOf(sealed));
       return unseal(key, [namespace, ...identity], sealed);
+    },
+    derive(purpose) {
+      const known = derived.get(purpose);
+      if (known) return known;
+      const key = new Secret(Buffer.from(hkdfSync('sha256', master.reveal(), '', purpose, 32)));
+      derived.set(purpose, key);
+      return key;
     },
   };
 }

@@ -81,6 +81,26 @@ export const defaultLimits = {
   /** How often the caches look at the clock; looking each millisecond shows in profiles. */
   cacheClockMs: 1_000,
 
+  /** One request for a document or a token (discovery, registration, token endpoint), and its largest answer. */
+  fetchMs: 10_000,
+  fetchedBytes: 1024 * 1024,
+  /** Everything that finding and asking an authorization server takes together, below the 30 s of create and set. */
+  discoverLoginMs: 15_000,
+  /** An access token is renewed when it has this long to live. */
+  renewAheadMs: 60_000,
+  /** How long a process holds the renewal of a grant for itself: longer than the request may take. */
+  renewLeaseMs: 15_000,
+  /** How long a caller waits for a renewal that another process does. */
+  renewWaitMs: 20_000,
+  /** Backoff between renewals while the authorization server fails. */
+  renewRetryMinMs: 1_000,
+  renewRetryMaxMs: 5 * 60_000,
+  /** A login, from the setup page to the callback; and a setup ticket (design §8). */
+  loginMs: 10 * 60_000,
+  setupTicketMs: 60 * 60_000,
+  /** How often one connection may be sent back for more scopes before the refusal counts as final. */
+  stepUps: 3,
+
   /** Backoff between background probes of a connection in `error`. */
   healMinMs: 1_000,
   healMaxMs: 60_000,
@@ -107,6 +127,13 @@ export const defaultLimits = {
   /** Page sizes. */
   connectionsPage: 100,
   namespacesPage: 50,
+
+  /** Configured OAuth clients of one namespace, and the longest id, secret or scope, and private key, of one. */
+  oauthClientsPerNamespace: 100,
+  oauthClientFieldChars: 4096,
+  privateKeyChars: 16 * 1024,
+  /** Return URLs in the settings of one namespace. */
+  returnUrlsPerNamespace: 20,
 
   /** Answers under way at SIGTERM get this long. */
   drainMs: 10_000,

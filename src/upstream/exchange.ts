@@ -2,11 +2,11 @@ import type { Readable } from 'node:stream';
 import { createParser } from 'eventsource-parser';
 import type { Dispatcher } from 'undici';
 import { type RpcAnswer, readAnswer } from '../mcp/answer.ts';
-import { singleValue } from '../mcp/headers.ts';
+import { contentHeaders, mediaType, singleValue } from '../mcp/headers.ts';
 import { isDeeperThan } from '../mcp/json-scan.ts';
 import type { RequestId } from '../mcp/message.ts';
 import type { Limits } from '../platform/limits.ts';
-import { faultOfContentType, faultOfError, faultOfStatus, UpstreamFault } from './fault.ts';
+import { faultOfContentType, faultOfError, faultOfStatus, isFaultStatus, UpstreamFault } from './fault.ts';
 import type { Target } from './target.ts';
 
 /** One POST, answered into memory. */
@@ -65,8 +65,7 @@ export async function exchange(
 
 /** The JSON-RPC answer of an exchange, errors included. Throws the UpstreamFault that its status stands for. */
 export function answerOf({ status, retryAfter, answer }: Exchange, target: Target): RpcAnswer {
-  const isFault = status === 401 || status === 403 || status === 429 || status >= 500;
-  if (answer && !isFault) return answer;
+  if (answer && !isFaultStatus(status)) return answer;
   throw faultOfStatus(status, target, retryAfter);
 }
 
@@ -83,14 +82,7 @@ async function post(
     origin: target.origin,
     path,
     method: 'POST',
-    headers: [
-      ...target.headers.reveal(),
-      'content-type',
-      'application/json',
-      'accept',
-      'application/json, text/event-stream',
-      ...headers,
-    ],
+    headers: [...target.headers.reveal(), ...contentHeaders, ...headers],
     body,
     signal,
   });
@@ -131,7 +123,7 @@ async function readBody(
   status: number,
   limits: Limits,
 ): Promise<RpcAnswer | undefined> {
-  const type = contentType?.split(';')[0]?.trim().toLowerCase();
+  const type = mediaType(contentType);
   const isSuccess = status >= 200 && status < 300;
   try {
     if (type === 'text/event-stream' && isSuccess) return await readEvents(body, id, limits);
@@ -179,6 +171,7 @@ async function readAll(body: Readable, maxBytes: number): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
+/** The fault of an answer longer than `maxBytes`, which the message gives in whole MiB. */
 export function tooLarge(maxBytes: number): UpstreamFault {
   return new UpstreamFault(
     'wrong_answer',

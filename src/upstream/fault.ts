@@ -1,3 +1,4 @@
+import { mediaType } from '../mcp/headers.ts';
 import { EgressDenied } from '../platform/egress/address-policy.ts';
 import { ApiError } from '../platform/errors.ts';
 import { shownPath, type Target } from './target.ts';
@@ -69,6 +70,14 @@ class UpstreamBusy extends UpstreamFault {
   }
 }
 
+/**
+ * Whether an HTTP status tells against the upstream whatever the body says. Other errors (4xx) may carry a
+ * JSON-RPC answer to the caller's own message.
+ */
+export function isFaultStatus(status: number): boolean {
+  return status === 401 || status === 403 || status === 429 || status >= 500;
+}
+
 /** The fault that an HTTP status other than 2xx stands for. */
 export function faultOfStatus(status: number, target: Target, retryAfter?: string): UpstreamFault {
   if (status === 429) return new UpstreamBusy(retryAfter);
@@ -81,7 +90,7 @@ export function faultOfStatus(status: number, target: Target, retryAfter?: strin
 
 /** The fault of an answer whose type is neither JSON nor an event stream. */
 export function faultOfContentType(contentType: string | undefined): UpstreamFault {
-  const type = contentType?.split(';')[0]?.trim().toLowerCase();
+  const type = mediaType(contentType);
   const named = type && /^[a-z0-9.+-]+\/[a-z0-9.+-]+$/.test(type) ? type : 'no content type';
   return new UpstreamFault('wrong_answer', `not an MCP server: answered ${named}`);
 }

@@ -60,6 +60,10 @@ export function maySayLostSession(status: number, rpcCode: number | undefined): 
   return status === 404 || status === 400 || rpcCode === -32600 || rpcCode === -32001;
 }
 
+/**
+ * Builds the pool of this process, empty. Every minute it ends sessions idle for `upstreamSessionIdleMs`; beyond
+ * `upstreamSessions` it ends the one unused the longest. `close` ends the timer too.
+ */
 export function createSessionPool(transport: Transport, clock: Clock): SessionPool {
   const sessions = new Map<string, PooledSession>();
   const opening = new Map<string, Promise<PooledSession>>();

@@ -1,5 +1,5 @@
 import type { LookupAddress } from 'node:dns';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import { readConfig } from '../../src/platform/config.ts';
 import { createAddressPolicy } from '../../src/platform/egress/address-policy.ts';
 import type { Lookup } from '../../src/platform/egress/dispatcher.ts';
@@ -10,31 +10,28 @@ import {
   mcp,
   portOf,
   put,
+  type Rig,
   read,
   rest,
+  setUpRig,
   untilState,
 } from '../fixtures/fault.ts';
-import { type StartOptions, startPatchbay, type TestPatchbay } from '../fixtures/patchbay.ts';
+import type { StartOptions, TestPatchbay } from '../fixtures/patchbay.ts';
 import { legacyServer, startUpstream, type Upstream } from '../fixtures/upstream.ts';
 
 const healthy = legacyServer().handler;
+let rig: Rig;
 let up: Upstream;
-let running: TestPatchbay[] = [];
 beforeEach(async () => {
-  up = await startUpstream(healthy);
-  running = [];
-});
-afterEach(async () => {
-  for (const pb of running) await pb.stop();
-  await up.stop();
+  rig = await setUpRig();
+  up = rig.up;
+  return rig.stop;
 });
 
-async function start(allowed: string | undefined, options: StartOptions = {}): Promise<TestPatchbay> {
+function start(allowed: string | undefined, options: StartOptions = {}): Promise<TestPatchbay> {
   const env = allowed === undefined ? {} : { PATCHBAY_ALLOW_PRIVATE_UPSTREAMS: allowed };
   const limits = { connectMs: 1_000, healMinMs: 30, healMaxMs: 100, ...options.limits };
-  const pb = await startPatchbay({ ...options, limits, env: { ...env, ...options.env } });
-  running.push(pb);
-  return pb;
+  return rig.start({ ...options, limits, env: { ...env, ...options.env } });
 }
 
 const address = (text: string): LookupAddress => ({ address: text, family: text.includes(':') ? 6 : 4 });
@@ -106,8 +103,7 @@ describe('with private upstreams forbidden (false)', () => {
   test('a call to a connection of before is refused with 502, not to be repeated', async () => {
     const pb = await start('true');
     await connect(pb, 'c', up.url);
-    await pb.stop();
-    running = [];
+    await rig.stopInstances();
     const strict = await start('false');
     await put(strict, 'c', { mcpUrl: up.url });
     for (const answer of [await rest(strict, 'c'), await mcp(strict, 'c', echoCall())]) {

@@ -1,13 +1,25 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { beforeEach, describe, expect, test } from 'vitest';
 import type { Clock } from '../../src/platform/clock.ts';
-import { createTestDatabase, testsOnPostgres } from '../fixtures/database.ts';
-import { connect, count, echoCall, mcp, put, read, rest, stored, untilState } from '../fixtures/fault.ts';
-import { type StartOptions, startPatchbay, type TestPatchbay } from '../fixtures/patchbay.ts';
+import { createTestDatabase, type TestDatabase, testsOnPostgres } from '../fixtures/database.ts';
+import {
+  connect,
+  count,
+  echoCall,
+  mcp,
+  put,
+  type Rig,
+  read,
+  rest,
+  setUpRig,
+  stored,
+  untilState,
+} from '../fixtures/fault.ts';
+import type { StartOptions, TestPatchbay } from '../fixtures/patchbay.ts';
 import { until } from '../fixtures/until.ts';
-import { type Handler, legacyServer, startUpstream, type Upstream } from '../fixtures/upstream.ts';
+import { type Handler, legacyServer, type Upstream } from '../fixtures/upstream.ts';
 
 const quick = { healMinMs: 30, healMaxMs: 120, healSweepMs: 100, discoverMs: 1_000, probeMs: 3_000 };
 const healthy = legacyServer().handler;
@@ -16,21 +28,16 @@ const answering =
   (_request, response) =>
     void response.writeHead(status).end();
 
+let rig: Rig;
 let up: Upstream;
-let running: TestPatchbay[] = [];
 beforeEach(async () => {
-  up = await startUpstream(healthy);
-  running = [];
-});
-afterEach(async () => {
-  for (const pb of running) await pb.stop();
-  await up.stop();
+  rig = await setUpRig();
+  up = rig.up;
+  return rig.stop;
 });
 
-async function start(options: StartOptions = {}): Promise<TestPatchbay> {
-  const pb = await startPatchbay({ limits: quick, ...options });
-  running.push(pb);
-  return pb;
+function start(options: StartOptions = {}): Promise<TestPatchbay> {
+  return rig.start({ limits: quick, ...options });
 }
 
 /** A clock that stands still until told; its timers fire only when asked for. */
@@ -301,59 +308,54 @@ test('a clock that goes forward a day neither ends calls wrongly nor freezes the
 });
 
 describe.runIf(testsOnPostgres)('two processes on one PostgreSQL', () => {
-  test('probe a connection one at a time, and both know what was found', async () => {
-    const dataDir = await mkdtemp(join(tmpdir(), 'patchbay-shared-'));
-    const database = await createTestDatabase(dataDir);
-    try {
-      const limits = { ...quick, healMinMs: 20, healMaxMs: 40, healSweepMs: 20, discoverMs: 2_000 };
-      const one = await start({ database, limits });
-      const two = await start({ database, limits });
-      up.handle(answering(404));
-      await put(one, 'c', { mcpUrl: up.url });
-      let underWay = 0;
-      let most = 0;
-      let probes = 0;
-      up.handle((request, response) => {
-        if (request.message?.method === 'server/discover') {
-          probes++;
-          most = Math.max(most, ++underWay);
-        }
-        // `initialize` is the last request of a failed probe.
-        if (request.message?.method === 'initialize') setTimeout(() => underWay--, 0);
-        return answering(404)(request, response);
-      });
-      await until(async () => {
-        await Promise.all([one, two].map((pb) => pb.request('/connect/default/c').then(read)));
-        return probes > 20;
-      }, 20_000);
-      expect(most).toBe(1);
-      up.handle(healthy);
-      await untilState(one, 'c', 'connected');
-      for (const pb of [one, two]) expect((await rest(pb, 'c')).status).toBe(200);
-      for (const pb of running.splice(0)) await pb.stop();
-    } finally {
+  let dataDir: string;
+  let database: TestDatabase;
+  beforeEach(async () => {
+    dataDir = await mkdtemp(join(tmpdir(), 'patchbay-shared-'));
+    database = await createTestDatabase(dataDir);
+    return async () => {
+      // It cannot go while they are on it.
+      await rig.stopInstances();
       await database.drop();
       await rm(dataDir, { recursive: true, force: true });
-    }
+    };
+  });
+
+  test('probe a connection one at a time, and both know what was found', async () => {
+    const limits = { ...quick, healMinMs: 20, healMaxMs: 40, healSweepMs: 20, discoverMs: 2_000 };
+    const one = await start({ database, limits });
+    const two = await start({ database, limits });
+    up.handle(answering(404));
+    await put(one, 'c', { mcpUrl: up.url });
+    let underWay = 0;
+    let most = 0;
+    let probes = 0;
+    up.handle((request, response) => {
+      if (request.message?.method === 'server/discover') {
+        probes++;
+        most = Math.max(most, ++underWay);
+      }
+      // `initialize` is the last request of a failed probe.
+      if (request.message?.method === 'initialize') setTimeout(() => underWay--, 0);
+      return answering(404)(request, response);
+    });
+    await until(async () => {
+      await Promise.all([one, two].map((pb) => pb.request('/connect/default/c').then(read)));
+      return probes > 20;
+    }, 20_000);
+    expect(most).toBe(1);
+    up.handle(healthy);
+    await untilState(one, 'c', 'connected');
+    for (const pb of [one, two]) expect((await rest(pb, 'c')).status).toBe(200);
   });
 
   test('a process that dies in the middle of a probe leaves it to the other', async () => {
-    const dataDir = await mkdtemp(join(tmpdir(), 'patchbay-shared-'));
-    const database = await createTestDatabase(dataDir);
-    try {
-      const one = await start({ database });
-      up.handle(answering(404));
-      await put(one, 'c', { mcpUrl: up.url });
-      await one.stop();
-      running = [];
-      up.handle(healthy);
-      const two = await start({ database });
-      await untilState(two, 'c', 'connected');
-      await two.stop();
-      running = [];
-    } finally {
-      await database.drop();
-      await rm(dataDir, { recursive: true, force: true });
-    }
+    const one = await start({ database });
+    up.handle(answering(404));
+    await put(one, 'c', { mcpUrl: up.url });
+    await rig.stopInstances();
+    up.handle(healthy);
+    const two = await start({ database });
+    await untilState(two, 'c', 'connected');
   });
 });

@@ -1,21 +1,25 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { connect, echoCall, expectNoLeak, put, raw, read } from '../fixtures/fault.ts';
-import { startPatchbay, type TestPatchbay } from '../fixtures/patchbay.ts';
-import { legacyServer, startUpstream, type Upstream } from '../fixtures/upstream.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import {
+  connect,
+  echoCall,
+  expectNoLeak,
+  jsonContent,
+  put,
+  raw,
+  read,
+  setUpConnected,
+} from '../fixtures/fault.ts';
+import type { TestPatchbay } from '../fixtures/patchbay.ts';
+import type { Upstream } from '../fixtures/upstream.ts';
 
 let pb: TestPatchbay;
 let up: Upstream;
 beforeAll(async () => {
-  pb = await startPatchbay({ limits: { restBodyBytes: 64 * 1024, mcpBodyBytes: 256 * 1024 } });
-  up = await startUpstream(legacyServer().handler);
-  await connect(pb, 'c', up.url);
-});
-afterAll(async () => {
-  await pb?.stop();
-  await up?.stop();
+  const connected = await setUpConnected({ limits: { restBodyBytes: 64 * 1024, mcpBodyBytes: 256 * 1024 } });
+  ({ pb, up } = connected);
+  return connected.stop;
 });
 
-const json = { 'content-type': 'application/json' };
 /** Every kind of place that takes a body. */
 const takers = [
   { method: 'POST', path: '/connect/default', rpc: false, limit: 64 },
@@ -45,13 +49,13 @@ describe.each(takers)('$method $path', ({ method, path, rpc, limit }) => {
     const announced = await raw(pb, {
       method,
       path,
-      headers: { ...json, 'content-length': String(body.length) },
+      headers: { ...jsonContent, 'content-length': String(body.length) },
       body,
     });
     const chunked = await raw(pb, {
       method,
       path,
-      headers: { ...json, 'transfer-encoding': 'chunked' },
+      headers: { ...jsonContent, 'transfer-encoding': 'chunked' },
       body,
     });
     for (const { status, text } of [announced, chunked]) {
@@ -73,13 +77,13 @@ describe.each(takers)('$method $path', ({ method, path, rpc, limit }) => {
     '[1',
     '"',
   ])('bad JSON is 400: %j', async (body) => {
-    const { status, text } = await raw(pb, { method, path, headers: json, body });
+    const { status, text } = await raw(pb, { method, path, headers: jsonContent, body });
     expect(status).toBe(400);
     expectError(text, rpc);
   });
 
   test.each(['[]', '"x"', '1', 'null', 'true'])('JSON that is no object is 400: %s', async (body) => {
-    const { status, text } = await raw(pb, { method, path, headers: json, body });
+    const { status, text } = await raw(pb, { method, path, headers: jsonContent, body });
     expect(status).toBe(400);
     expectError(text, rpc);
   });
@@ -111,7 +115,7 @@ describe.each(takers)('$method $path', ({ method, path, rpc, limit }) => {
       deep,
       `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"arguments":${deep}}}`,
     ]) {
-      const { status, text } = await raw(pb, { method, path, headers: json, body });
+      const { status, text } = await raw(pb, { method, path, headers: jsonContent, body });
       expect(status).toBe(400);
       expectError(text, rpc);
     }
@@ -125,7 +129,7 @@ test('10,000 nested levels in metadata are refused, and 100 are kept', async () 
     raw(pb, {
       method: 'PUT',
       path: '/connect/default/deep',
-      headers: json,
+      headers: jsonContent,
       body: `{"mcpUrl":"${up.url}","metadata":{"m":${nested(depth)}}}`,
     });
   expect((await send(10_000)).status).toBe(400);
@@ -157,7 +161,7 @@ describe('paths', () => {
         const { status, text } = await raw(pb, {
           method,
           path,
-          headers: method === 'GET' ? {} : json,
+          headers: method === 'GET' ? {} : jsonContent,
           ...(method === 'GET' ? {} : { body: '{}' }),
         });
         expect(status, `${method} ${path}`).toBeGreaterThanOrEqual(400);
@@ -183,7 +187,7 @@ describe('paths', () => {
     const written = await raw(pb, {
       method: 'PUT',
       path,
-      headers: json,
+      headers: jsonContent,
       body: JSON.stringify({ mcpUrl: up.url }),
     });
     expect([400, 404]).toContain(written.status);
@@ -195,7 +199,7 @@ describe('paths', () => {
       const { status } = await raw(pb, {
         method: 'POST',
         path: path + below,
-        headers: json,
+        headers: jsonContent,
         body: JSON.stringify(echoCall()),
       });
       expect(status).toBe(404);
@@ -206,7 +210,7 @@ describe('paths', () => {
     const id = 'i'.repeat(10_000);
     const path = `/connect/default/${id}`;
     expect(
-      (await raw(pb, { method: 'PUT', path, headers: json, body: JSON.stringify({ mcpUrl: up.url }) }))
+      (await raw(pb, { method: 'PUT', path, headers: jsonContent, body: JSON.stringify({ mcpUrl: up.url }) }))
         .status,
     ).toBe(400);
     expect((await raw(pb, { path })).status).toBe(404);

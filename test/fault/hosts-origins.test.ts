@@ -1,12 +1,12 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { connect, echoCall, portOf, raw } from '../fixtures/fault.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { echoCall, jsonContent, raw, setUpConnected } from '../fixtures/fault.ts';
 import { startPatchbay, type TestPatchbay } from '../fixtures/patchbay.ts';
-import { legacyServer, startUpstream, type Upstream } from '../fixtures/upstream.ts';
+import type { Upstream } from '../fixtures/upstream.ts';
 
 let pb: TestPatchbay;
 let up: Upstream;
 beforeAll(async () => {
-  pb = await startPatchbay({
+  const connected = await setUpConnected({
     env: {
       PATCHBAY_PUBLIC_URL: 'https://patchbay.example',
       PATCHBAY_ALLOW_PRIVATE_UPSTREAMS: '127.0.0.1',
@@ -14,16 +14,10 @@ beforeAll(async () => {
       PATCHBAY_ALLOWED_ORIGINS: 'https://app.example',
     },
   });
-  pb.url = `http://127.0.0.1:${portOf(pb)}`;
-  up = await startUpstream(legacyServer().handler);
-  await connect(pb, 'c', up.url);
-});
-afterAll(async () => {
-  await pb?.stop();
-  await up?.stop();
+  ({ pb, up } = connected);
+  return connected.stop;
 });
 
-const json = { 'content-type': 'application/json' };
 const call = { method: 'POST', path: '/connect/default/c/mcp', body: JSON.stringify(echoCall()) };
 
 describe('Host', () => {
@@ -71,7 +65,7 @@ describe('Host', () => {
 
   test.each(allowed)('%s is answered', async (host) => {
     expect((await raw(pb, { path: '/connect/default', headers: { host } })).status).toBe(200);
-    expect((await raw(pb, { ...call, headers: { ...json, host } })).status).toBe(200);
+    expect((await raw(pb, { ...call, headers: { ...jsonContent, host } })).status).toBe(200);
   });
 
   test.each(refused)('%j is refused on every path', async (host) => {
@@ -89,7 +83,7 @@ describe('Host', () => {
       expect(status, path).toBe(403);
       expect(text).not.toContain('connectionId');
     }
-    const { status, text } = await raw(pb, { ...call, headers: { ...json, host } });
+    const { status, text } = await raw(pb, { ...call, headers: { ...jsonContent, host } });
     expect([400, 403]).toContain(status);
     if (status === 403)
       expect(JSON.parse(text)).toMatchObject({ jsonrpc: '2.0', id: null, error: { code: 40302 } });
@@ -145,7 +139,7 @@ describe('Origin', () => {
   test.each(allowed)(
     '%s may use the MCP endpoint and read REST answers, never with cookies',
     async (origin) => {
-      const mcp = await raw(pb, { ...call, headers: { ...json, origin } });
+      const mcp = await raw(pb, { ...call, headers: { ...jsonContent, origin } });
       const rest = await raw(pb, { path: '/connect/default', headers: { origin } });
       for (const { status, headers } of [mcp, rest]) {
         expect(status).toBe(200);
@@ -159,7 +153,7 @@ describe('Origin', () => {
   test.each(refused)('%j is refused at the MCP endpoint and may read nothing else', async (origin) => {
     const seen = up.received.length;
     for (const path of [call.path, '/default/c/mcp']) {
-      const { status, text, headers } = await raw(pb, { ...call, path, headers: { ...json, origin } });
+      const { status, text, headers } = await raw(pb, { ...call, path, headers: { ...jsonContent, origin } });
       expect(status).toBe(403);
       expect(JSON.parse(text)).toMatchObject({ jsonrpc: '2.0', error: { code: 40303 } });
       expect(headers['access-control-allow-origin']).toBeUndefined();

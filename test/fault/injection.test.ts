@@ -1,21 +1,25 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { connect, expectNoLeak, mcp, put, raw, read, rest } from '../fixtures/fault.ts';
-import { startPatchbay, type TestPatchbay } from '../fixtures/patchbay.ts';
-import { legacyServer, startUpstream, type Upstream } from '../fixtures/upstream.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import {
+  connect,
+  expectNoLeak,
+  jsonContent,
+  mcp,
+  put,
+  raw,
+  read,
+  rest,
+  setUpConnected,
+} from '../fixtures/fault.ts';
+import type { TestPatchbay } from '../fixtures/patchbay.ts';
+import type { Upstream } from '../fixtures/upstream.ts';
 
 let pb: TestPatchbay;
 let up: Upstream;
 beforeAll(async () => {
-  pb = await startPatchbay();
-  up = await startUpstream(legacyServer().handler);
-  await connect(pb, 'c', up.url);
+  const connected = await setUpConnected();
+  ({ pb, up } = connected);
+  return connected.stop;
 });
-afterAll(async () => {
-  await pb?.stop();
-  await up?.stop();
-});
-
-const json = { 'content-type': 'application/json' };
 
 describe('headers of a connection', () => {
   const refused: [string, Record<string, unknown>][] = [
@@ -100,7 +104,7 @@ describe('keys that reach prototypes', () => {
       ['POST', '/connect/default/c/.tools/echo', text],
     ];
     for (const [method, path, body] of bodies) {
-      expect((await raw(pb, { method, path, headers: json, body })).status).toBe(400);
+      expect((await raw(pb, { method, path, headers: jsonContent, body })).status).toBe(400);
     }
     const overMcp = await mcp(
       pb,

@@ -15,11 +15,97 @@ export interface Tables {
     hash: string;
     created_at: number;
   };
-  namespaces: { name: string; organization_id: string; created_at: number };
+  namespaces: {
+    name: string;
+    organization_id: string;
+    created_at: number;
+    /** As JSON; null while nothing was set. */
+    settings: Generated<string | null>;
+  };
   data_keys: { namespace: string; version: number; wrapped: string; created_at: number };
   connections: ConnectionRow;
   /** One row per metadata entry, for equality filters that work alike on both databases. */
   connection_metadata: { connection_uid: string; namespace: string; key_hash: string; value_hash: string };
+  grants: GrantRow;
+  logins: LoginRow;
+  oauth_clients: OAuthClientRow;
+  /** Dynamic client registrations (RFC 7591), by issuer and redirect URI. */
+  oauth_registrations: {
+    namespace: string;
+    issuer: string;
+    redirect_uri: string;
+    sealed: string;
+    created_at: number;
+  };
+  webhooks: {
+    id: string;
+    namespace: string;
+    url: string;
+    /** Names of events, as JSON. */
+    events: string;
+    sealed_secret: string;
+    created_at: number;
+  };
+  webhook_deliveries: WebhookDeliveryRow;
+}
+
+/** What an authorization server granted for a connection. */
+export interface GrantRow {
+  connection_uid: string;
+  namespace: string;
+  /** Grows with each stored token: whoever acts on an older one finds that it lost. */
+  version: number;
+  /** Issuer, endpoints, client id, scope, resource, as JSON. */
+  details: string;
+  /** Tokens and client secret. */
+  sealed: string;
+  /** When the access token expires; null where the server did not say. */
+  expires_at: number | null;
+  /** Not before then is a refresh tried again; null after a success. */
+  refresh_at: number | null;
+  refresh_attempt: Generated<number>;
+  /** Until when a process refreshes for all; null while none does. */
+  refresh_claim: number | null;
+}
+
+/** A login that a browser has begun at an authorization server, until its callback. */
+export interface LoginRow {
+  /** SHA-256 of `state`. */
+  state_hash: string;
+  connection_uid: string;
+  namespace: string;
+  setup_epoch: number;
+  /** SHA-256 of the cookie of the browser that began it. */
+  browser_hash: string;
+  /** PKCE verifier, client, endpoints. */
+  sealed: string;
+  expires_at: number;
+}
+
+/** A client that the tenant registered with a provider by hand. */
+export interface OAuthClientRow {
+  id: string;
+  namespace: string;
+  /** `issuer:<url>` or `server:<mcpUrl>`. */
+  applies_to: string;
+  /** Client id, authentication method, grant type, scope, as JSON. */
+  details: string;
+  /** Client secret or private key; null for a public client. */
+  sealed: string | null;
+  created_at: number;
+}
+
+/** An event on its way to a webhook. */
+export interface WebhookDeliveryRow {
+  /** The message id, the same at every attempt. */
+  id: string;
+  webhook_id: string;
+  body: string;
+  created_at: number;
+  attempt: Generated<number>;
+  due_at: number;
+  /** Until when a process delivers it; null while none does. */
+  claim: number | null;
 }
 
 export interface ConnectionRow {
@@ -46,6 +132,11 @@ export interface ConnectionRow {
   /** Until when a process holds the probe for itself; null while none does. */
   probe_claim: number | null;
   probe_attempt: Generated<number>;
+  /** What the upstream asks of its user (`/.well-known/mcp-config`), as JSON. */
+  inputs: Generated<string | null>;
+  /** Where its user logs in and for what, as a 401 of the upstream led to it, as JSON. */
+  login: Generated<string | null>;
+  /** Grows when a setup is completed: older setup tickets and logins are void then. */
+  setup_epoch: Generated<number>;
   created_at: number;
-  updated_at: number;
 }

@@ -1,7 +1,9 @@
 import type { Migration } from 'kysely/migration';
 import * as first from './001-first.ts';
+import * as credentials from './002-credentials.ts';
 
 /** All migrations, in the order of their names. One that has landed is never changed. */
 export const migrations: Record<string, Migration> = {
   '001-first': first,
+  '002-credentials': credentials,
 };
