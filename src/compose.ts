@@ -1,13 +1,19 @@
 import type { Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { createCredentials } from './connections/credentials.ts';
 import { createHealer } from './connections/heal.ts';
+import { createRenewer } from './connections/oauth/renew.ts';
 import { createObserver } from './connections/observe.ts';
 import { createResolver } from './connections/resolve.ts';
+import { createSetupTickets } from './connections/setup/ticket.ts';
+import { createCourier } from './connections/webhooks/deliver.ts';
 import { Deadlines } from './gateway/deadlines.ts';
 import { createToolMemory } from './gateway/tool-memory.ts';
 import { createAllowList, isLoopbackHost } from './http/allow-list.ts';
 import { createApp } from './http/app.ts';
 import type { App, HttpDeps } from './http/deps.ts';
+import { createBrowserGuard } from './http/setup/browser-guard.ts';
+import { callbackPath, clientMetadataPath } from './http/setup/paths.ts';
 import { createKeyVerifier } from './identity/api-keys.ts';
 import { ensureFirstOrganization } from './identity/first-start.ts';
 import { createNamespaceDirectory } from './identity/namespaces.ts';
@@ -16,6 +22,7 @@ import type { Config } from './platform/config.ts';
 import { prepareDataDirectory } from './platform/data-directory.ts';
 import { createAddressPolicy } from './platform/egress/address-policy.ts';
 import { createGuardedDispatcher, type Lookup } from './platform/egress/dispatcher.ts';
+import { createGuardedFetch } from './platform/egress/guarded-fetch.ts';
 import { openKeyring } from './platform/keyring.ts';
 import { defaultLimits, type Limits } from './platform/limits.ts';
 import type { Logger } from './platform/logger.ts';
@@ -51,6 +58,10 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
   const clock = replaced.clock ?? systemClock;
   const limits = { ...defaultLimits, ...replaced.limits };
 
+  // Known for certain once the server listens; every link that leaves it needs it.
+  let listening: AddressInfo | undefined;
+  const publicUrl = () => config.publicUrl ?? boundUrl(config.host, listening?.port ?? config.port);
+
   // Platform: the store, the keys that seal, the one way out.
   await prepareDataDirectory(config.dataDir);
   const store = await openStore(config);
@@ -69,14 +80,37 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     const transport = { dispatcher, limits };
     const sessions = createSessionPool(transport, clock);
     const stop = new AbortController();
-    const connections = { store, keyring, clock, limits, log, transport, sessions, stopping: stop.signal };
+    const courier = createCourier({ store, keyring, clock, limits, log, transport, stopping: stop.signal });
+    const oauth = {
+      fetch: createGuardedFetch(dispatcher, limits),
+      redirectUri: () => new URL(callbackPath, publicUrl()).href,
+      clientMetadataUrl: () =>
+        config.oauthClientMetadataUrl?.href ??
+        (publicUrl().protocol === 'https:' ? new URL(clientMetadataPath, publicUrl()).href : undefined),
+    };
+    const base = {
+      store,
+      keyring,
+      clock,
+      limits,
+      log,
+      transport,
+      sessions,
+      oauth,
+      wakeCourier: courier.wake,
+      stopping: stop.signal,
+    };
+    const renewer = createRenewer(base);
+    const credentials = createCredentials(base, renewer);
+    const connections = { ...base, credentials };
     const healer = createHealer(connections);
-    const resolver = createResolver(connections);
+    const resolver = createResolver(connections, credentials);
     const observer = createObserver(connections, healer, resolver);
 
     // Gateway: the data plane.
     const deadlines = new Deadlines(clock);
     const relay = { dispatcher, limits, deadlines, elapsed: clock.elapsed };
+    const tickets = createSetupTickets(keyring, clock, limits, publicUrl);
     const gateway = {
       ...connections,
       resolver,
@@ -84,13 +118,13 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       healer,
       relay,
       toolMemory: createToolMemory(limits),
+      setupUrl: tickets.urlOf,
     };
 
     // HTTP: the one origin.
-    let listening: AddressInfo | undefined;
-    const publicUrl = () => config.publicUrl ?? boundUrl(config.host, listening?.port ?? config.port);
     const allowList = createAllowList(publicUrl, config.allowedHosts, config.allowedOrigins);
-    const deps: HttpDeps = { ...gateway, keys, namespaces, allowList };
+    const browsers = createBrowserGuard(keyring, publicUrl);
+    const deps: HttpDeps = { ...gateway, keys, namespaces, allowList, tickets, browsers };
     const app = await createApp(deps, publicUrl);
     const unused = trackUnusedSockets(app.server);
 
@@ -116,6 +150,8 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
         clearTimeout(cutOff);
         stop.abort(new Error('the program stops'));
         await healer.settled();
+        await renewer.settled();
+        await courier.settled();
         await observer.settled();
         await sessions.close();
         await dispatcher.destroy();

@@ -1,6 +1,6 @@
 import { ConfigError } from '../platform/config.ts';
 import { DataDirectoryUnusable } from '../platform/data-directory.ts';
-import { MasterKeyError } from '../platform/keyring.ts';
+import { MasterKeyError } from '../platform/master-key.ts';
 import { DataDirectoryInUse } from '../platform/store/sqlite.ts';
 
 /** What to tell the operator about a failed start: what is wrong, and what to do. */

@@ -3,7 +3,9 @@ import { z } from 'zod';
 import { type ServerInfo, serverInfoSchema } from '../mcp/server-info.ts';
 import type { ConnectionRow } from '../platform/store/schema.ts';
 import type { Protocol } from '../upstream/negotiate.ts';
-import { type Status, statusSchema } from './status.ts';
+import type { CredentialProfile } from './inputs/profile.ts';
+import type { LoginNeed } from './oauth/login-need.ts';
+import { isWaiting, type Status, statusSchema } from './status.ts';
 
 export const mockSchema = z
   .strictObject({
@@ -51,6 +53,12 @@ export interface Connection {
   probeAt: number | null;
   probeClaim: number | null;
   probeAttempt: number;
+  /** What the server asks of its user; null while that is nothing. */
+  inputs: CredentialProfile | null;
+  /** Where the user logs in; stays until the connection works again. */
+  login: LoginNeed | null;
+  /** Setup tickets and logins of an older epoch are void. */
+  setupEpoch: number;
   createdAt: number;
 }
 
@@ -76,12 +84,18 @@ export function fromRow(row: Selectable<ConnectionRow>): Connection {
     probeAt: row.probe_at,
     probeClaim: row.probe_claim,
     probeAttempt: row.probe_attempt,
+    inputs: row.inputs === null ? null : JSON.parse(row.inputs),
+    login: row.login === null ? null : JSON.parse(row.login),
+    setupEpoch: row.setup_epoch,
     createdAt: row.created_at,
   };
 }
 
-/** The API's form of a stored connection. */
-export function present(connection: Connection): ConnectionView {
+/** The API's form of a stored connection. `setupUrl` makes the address for a connection that waits for its user. */
+export function present(
+  connection: Connection,
+  setupUrl: (connection: Connection) => string,
+): ConnectionView {
   const view: ConnectionView = {
     connectionId: connection.id,
     name: connection.name,
@@ -90,8 +104,18 @@ export function present(connection: Connection): ConnectionView {
     metadata: connection.metadata,
     iconUrl: connection.iconUrl,
     createdAt: new Date(connection.createdAt).toISOString(),
-    status: connection.status,
+    status: presentStatus(connection, setupUrl),
   };
   if (connection.serverInfo) view.serverInfo = connection.serverInfo;
   return view;
+}
+
+/** The status as readers get it. Clients look for the address under either name (api.md §4). */
+export function presentStatus(connection: Connection, setupUrl: (connection: Connection) => string): Status {
+  const { status } = connection;
+  if (!isWaiting(status)) return status;
+  const url = setupUrl(connection);
+  return status.state === 'auth_required'
+    ? { ...status, setupUrl: url, authorizationUrl: url }
+    : { ...status, setupUrl: url };
 }

@@ -3,17 +3,19 @@ import { ApiError } from '../platform/errors.ts';
 import { readableConnectionId, rowId } from '../platform/ids.ts';
 import type { Tables } from '../platform/store/schema.ts';
 import { isDuplicate, isMissingReference } from '../platform/store/store.ts';
-import { createTarget } from '../upstream/target.ts';
 import { type Connection, fromRow } from './connection.ts';
-import { type ConnectionsDeps, staleKey } from './deps.ts';
+import type { CredentialedDeps } from './credentials.ts';
+import { staleKey } from './deps.ts';
 import { indexMetadata } from './metadata-index.ts';
-import { adoptSession, findingColumns, probe, releaseSession } from './probe.ts';
+import { adoptSession, probe, releaseSession } from './probe.ts';
 import { type CheckedRequest, type ConnectionRequest, checkRequest, refuseMock } from './request.ts';
-import { flatHeaders, sealHeaders } from './sealed-headers.ts';
+import { sealHeaders } from './sealed-headers.ts';
+import { settle } from './settle.ts';
+import { findingColumns } from './store-finding.ts';
 
 /** Creates a connection under a generated id. Throws ApiError `validation_error`. */
 export async function createConnection(
-  deps: ConnectionsDeps,
+  deps: CredentialedDeps,
   namespace: string,
   request: ConnectionRequest,
 ): Promise<Connection> {
@@ -31,7 +33,7 @@ export async function createConnection(
  * a URL, `namespace_not_found` if the namespace was deleted meanwhile.
  */
 export async function insertConnection(
-  deps: ConnectionsDeps,
+  deps: CredentialedDeps,
   namespace: string,
   id: string,
   checked: CheckedRequest,
@@ -45,11 +47,18 @@ export async function insertConnection(
   if (!home) throw new ApiError('namespace_not_found');
   const uid = rowId('con');
   const headers = checked.headers ?? {};
-  const target = createTarget(uid, 1, checked.mcpUrl, flatHeaders(headers));
   const sealed_headers = await sealHeaders(keyring, namespace, uid, headers).catch((error: unknown) => {
     throw isMissingReference(error) ? new ApiError('namespace_not_found') : error;
   });
-  const finding = await probe(deps, target);
+  const finding = await probe(deps, {
+    uid,
+    version: 1,
+    namespace,
+    mcpUrl: checked.mcpUrl,
+    headers,
+    inputs: null,
+    grant: undefined,
+  });
   const now = clock.now();
   const row = {
     uid,
@@ -62,9 +71,6 @@ export async function insertConnection(
     sealed_headers,
     target_version: 1,
     created_at: now,
-    protocol: null,
-    server_info: null,
-    icon_url: null,
     ...findingColumns(finding, 0, deps),
   };
   try {
@@ -82,10 +88,10 @@ export async function insertConnection(
       stale(staleKey(namespace, id));
       return inserted;
     });
-    adoptSession(sessions, target, finding);
-    return fromRow(inserted);
+    adoptSession(sessions, finding);
+    return settle(deps, fromRow(inserted));
   } catch (error) {
-    releaseSession(sessions, target, finding);
+    releaseSession(sessions, finding);
     if (isDuplicate(error)) return undefined;
     if (isMissingReference(error)) throw new ApiError('namespace_not_found');
     throw error;

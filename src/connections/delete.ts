@@ -1,21 +1,22 @@
 import { ApiError } from '../platform/errors.ts';
 import { type ConnectionsDeps, staleKey } from './deps.ts';
+import { findConnection } from './find.ts';
+import { readGrant } from './oauth/grant.ts';
+import { revokeGrant } from './oauth/revoke.ts';
 
-/** Deletes a connection with its credentials and ends its upstream sessions. Throws ApiError `connection_not_found`. */
-export async function deleteConnection(
-  { store, sessions }: ConnectionsDeps,
-  namespace: string,
-  id: string,
-): Promise<void> {
-  const deleted = await store.write(async (transaction, stale) => {
+/**
+ * Deletes a connection with its credentials, ends its upstream sessions, and revokes its grant where the authorization
+ * server offers that. Throws ApiError `connection_not_found`.
+ */
+export async function deleteConnection(deps: ConnectionsDeps, namespace: string, id: string): Promise<void> {
+  const connection = await findConnection(deps.store, namespace, id);
+  if (!connection) throw new ApiError('connection_not_found');
+  const { uid } = connection;
+  const grant = await readGrant(deps, uid);
+  const deleted = await deps.store.write(async (transaction, stale) => {
     stale(staleKey(namespace, id));
-    return transaction
-      .deleteFrom('connections')
-      .where('namespace', '=', namespace)
-      .where('id', '=', id)
-      .returning('uid')
-      .executeTakeFirst();
+    return transaction.deleteFrom('connections').where('uid', '=', uid).executeTakeFirst();
   });
-  if (!deleted) throw new ApiError('connection_not_found');
-  await sessions.end(deleted.uid);
+  if (deleted.numDeletedRows === 0n) throw new ApiError('connection_not_found');
+  await Promise.all([deps.sessions.end(uid), grant && revokeGrant(deps, grant)]);
 }

@@ -1,4 +1,5 @@
 import type { Clock } from '../platform/clock.ts';
+import type { GuardedFetch } from '../platform/egress/guarded-fetch.ts';
 import type { Keyring } from '../platform/keyring.ts';
 import type { Limits } from '../platform/limits.ts';
 import type { Logger } from '../platform/logger.ts';
@@ -15,8 +16,20 @@ export interface ConnectionsDeps {
   log: Logger;
   transport: Transport;
   sessions: SessionPool;
+  oauth: OAuthDeps;
+  /** Tells the courier of webhooks that there is something to deliver. */
+  wakeCourier: () => void;
   /** Aborted when the program stops: no probe holds that up. */
   stopping: AbortSignal;
+}
+
+/** Who we are to authorization servers, and how we reach them. */
+export interface OAuthDeps {
+  fetch: GuardedFetch;
+  /** Where logins come back to; known once the server listens. */
+  redirectUri: () => string;
+  /** Our client metadata document, if authorization servers can fetch it. */
+  clientMetadataUrl: () => string | undefined;
 }
 
 /** The cache key of a connection, told to every process when its row changes. */

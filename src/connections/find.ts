@@ -15,3 +15,9 @@ export async function findConnection(
     .executeTakeFirst();
   return row && fromRow(row);
 }
+
+/** The same by its row id, which no later connection of the name has. */
+export async function findConnectionByUid(store: Store, uid: string): Promise<Connection | undefined> {
+  const row = await store.db.selectFrom('connections').selectAll().where('uid', '=', uid).executeTakeFirst();
+  return row && fromRow(row);
+}

@@ -1,10 +1,10 @@
 import { callUpstream } from '../upstream/call.ts';
-import { refusedCredentials, UpstreamFault } from '../upstream/fault.ts';
-import { createTarget, type Target } from '../upstream/target.ts';
+import { CredentialsRefused, refusedCredentials, UpstreamFault } from '../upstream/fault.ts';
 import { type Connection, fromRow } from './connection.ts';
-import { type ConnectionsDeps, staleKey } from './deps.ts';
-import { adoptSession, type Finding, findingColumns, probe, releaseSession } from './probe.ts';
-import { unsealHeaders } from './sealed-headers.ts';
+import type { CredentialedDeps, ResolvedConnection } from './credentials.ts';
+import { adoptSession, type Finding, failed, probe, releaseSession } from './probe.ts';
+import { isWaiting, type Status } from './status.ts';
+import { findingColumns, storeFinding } from './store-finding.ts';
 
 /**
  * Probes connections in the background: those in `error` until they answer, and those of which a call
@@ -26,10 +26,10 @@ export interface Healer {
  * Builds the healer of this process; its first sweep comes at once, and the last before `deps.stopping` aborts.
  * Faults of a sweep or a probe are logged, not thrown.
  */
-export function createHealer(deps: ConnectionsDeps): Healer {
-  const { store, keyring, clock, limits, log, sessions, stopping } = deps;
+export function createHealer(deps: CredentialedDeps): Healer {
+  const { store, credentials, clock, limits, log, sessions, stopping } = deps;
   const running = new Map<string, Promise<void>>();
-  const leaseMs = limits.probeMs + 10_000;
+  const leaseMs = limits.lookMs + 30_000;
   let cancelTimer = () => {};
   let sweeping = false;
   let sweepAgain = false;
@@ -105,7 +105,9 @@ export function createHealer(deps: ConnectionsDeps): Healer {
       .executeTakeFirst();
     if (!row) return;
     const connection = fromRow(row);
-    const { probeClaim } = connection;
+    const { probeClaim, probeAt, status } = connection;
+    // Its user must act first; only a login that was just completed asks for a probe (finish-login.ts).
+    if (isWaiting(status) && probeAt === null) return;
     const leftMs = (probeClaim ?? 0) - clock.now();
     // Longer than any claim is ever made: the clock has gone back since.
     if (leftMs > 0 && leftMs <= leaseMs) return;
@@ -131,36 +133,49 @@ export function createHealer(deps: ConnectionsDeps): Healer {
   }
 
   async function probeClaimed(connection: Connection): Promise<void> {
-    const { uid, namespace, id, targetVersion } = connection;
-    const headers = await unsealHeaders(keyring, namespace, uid, connection.sealedHeaders);
-    const target = createTarget(uid, targetVersion, connection.mcpUrl, headers);
-    const found = await probeAsBefore(deps, connection, target);
-    const finding = { ...found, at: Math.max(found.at, connection.statusAt) };
-    const columns = findingColumns(finding, connection.probeAttempt, deps);
-    const isStored = await store.write(async (transaction, stale) => {
-      const updated = await transaction
-        .updateTable('connections')
-        .set(columns)
-        .where('uid', '=', uid)
-        .where('target_version', '=', targetVersion)
-        .where('status_at', '<=', finding.at)
-        .executeTakeFirst();
-      if (updated.numUpdatedRows > 0n) {
-        stale(staleKey(namespace, id));
-        return true;
+    const { uid, statusAt, probeAttempt } = connection;
+    const probed = await probeAsBefore(connection);
+    if (!probed) return;
+    const finding = { ...probed.finding, at: Math.max(probed.finding.at, statusAt) };
+    const found = { status: finding.status, columns: findingColumns(finding, probeAttempt, deps) };
+    const stored = await storeFinding(deps, probed.connection, found, { unlessNewer: true });
+    if (stored) {
+      adoptSession(sessions, finding);
+      return;
+    }
+    releaseSession(sessions, finding);
+    // A call has newer evidence: keep its status, and probe again only if that asks for it.
+    await store.db
+      .updateTable('connections')
+      .set({ probe_at: null })
+      .where('uid', '=', uid)
+      .where('target_version', '=', probed.connection.targetVersion)
+      .where('status', '=', JSON.stringify({ state: 'connected' }))
+      .execute();
+  }
+
+  /**
+   * Probes with the credentials as they are, renewed where that helps. undefined: the connection waits for its user
+   * now, or is gone.
+   */
+  async function probeAsBefore(
+    connection: Connection,
+  ): Promise<{ finding: Finding; connection: Connection } | undefined> {
+    let probed = connection;
+    try {
+      let opened = await credentials.openFresh(connection);
+      for (let wasRenewed = false; opened; wasRenewed = true) {
+        probed = opened.connection;
+        const finding = await probeWithMemory(deps, connection.status, opened);
+        const { fault } = finding;
+        if (!(fault instanceof CredentialsRefused)) return { finding, connection: probed };
+        opened = await credentials.recover(opened, fault, wasRenewed);
       }
-      // A call has newer evidence: keep its status, and probe again only if that asks for it.
-      await transaction
-        .updateTable('connections')
-        .set({ probe_at: null })
-        .where('uid', '=', uid)
-        .where('target_version', '=', targetVersion)
-        .where('status', '=', JSON.stringify({ state: 'connected' }))
-        .execute();
-      return false;
-    });
-    if (isStored) adoptSession(sessions, target, finding);
-    else releaseSession(sessions, target, finding);
+      return undefined;
+    } catch (fault) {
+      if (!(fault instanceof UpstreamFault)) throw fault;
+      return { finding: failed(fault, clock.now()), connection: probed };
+    }
   }
 
   function wake(): void {
@@ -184,24 +199,29 @@ export function createHealer(deps: ConnectionsDeps): Healer {
 
 /**
  * A probe that does not forget how the last call failed: many servers discover and initialize for anyone and
- * ask for credentials later, so after a refusal the probe also lists tools before it believes that all is well.
+ * ask for credentials later, so after a refusal or a login the probe also lists tools before it believes that all is
+ * well.
  */
-async function probeAsBefore(
-  deps: ConnectionsDeps,
-  { status }: Connection,
-  target: Target,
+async function probeWithMemory(
+  deps: CredentialedDeps,
+  status: Status,
+  { connection, headers, grant }: ResolvedConnection,
 ): Promise<Finding> {
-  const finding = await probe(deps, target);
-  const wasRefused = status.state === 'error' && status.message.startsWith(refusedCredentials);
+  const { uid, namespace, mcpUrl, targetVersion: version, inputs } = connection;
+  const finding = await probe(deps, { uid, version, namespace, mcpUrl, headers, inputs, grant });
+  const wasRefused =
+    status.state === 'auth_required' ||
+    (status.state === 'error' && status.message.startsWith(refusedCredentials));
   if (!wasRefused || !finding.learned) return finding;
   const { transport, sessions, limits, stopping, clock } = deps;
   const signal = AbortSignal.any([stopping, AbortSignal.timeout(limits.discoverMs)]);
-  adoptSession(sessions, target, finding);
+  const { target, protocol } = finding.learned;
+  adoptSession(sessions, finding);
   try {
-    await callUpstream(transport, sessions, target, finding.learned.protocol, 'tools/list', {}, signal);
+    await callUpstream(transport, sessions, target, protocol, 'tools/list', {}, signal);
     return finding;
   } catch (fault) {
     if (!(fault instanceof UpstreamFault)) throw fault;
-    return { status: { state: 'error', message: fault.message }, at: clock.now(), learned: undefined };
+    return failed(fault, clock.now());
   }
 }

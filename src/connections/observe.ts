@@ -1,10 +1,10 @@
 import type { UpstreamFault } from '../upstream/fault.ts';
 import type { Connection } from './connection.ts';
-import { type ConnectionsDeps, staleKey } from './deps.ts';
+import type { ConnectionsDeps } from './deps.ts';
 import type { Healer } from './heal.ts';
-import { backoffMs } from './probe.ts';
 import type { Resolver } from './resolve.ts';
 import type { Status } from './status.ts';
+import { findingColumns, storeFinding } from './store-finding.ts';
 
 /**
  * Keeps the status true: whoever hears from an upstream says so here, without waiting for the write.
@@ -34,25 +34,11 @@ export function createObserver(deps: ConnectionsDeps, healer: Healer, resolver: 
   }
 
   async function store(connection: Connection, status: Status): Promise<void> {
-    const { uid, namespace, id, targetVersion } = connection;
     // Not before what it replaces, should the clock have gone back.
     const at = Math.max(clock.now(), connection.statusAt);
-    await deps.store.write(async (transaction, stale) => {
-      const updated = await transaction
-        .updateTable('connections')
-        .set({
-          status: JSON.stringify(status),
-          status_at: at,
-          probe_at: status.state === 'error' ? at + backoffMs(0, deps) : null,
-          probe_attempt: status.state === 'error' ? 1 : 0,
-        })
-        .where('uid', '=', uid)
-        .where('target_version', '=', targetVersion)
-        .where('status_at', '<=', at)
-        .where('status', '<>', JSON.stringify(status))
-        .executeTakeFirst();
-      if (updated.numUpdatedRows > 0n) stale(staleKey(namespace, id));
-    });
+    const finding = { status, at, learned: undefined, inputs: undefined, login: undefined };
+    const found = { status, columns: findingColumns(finding, 0, deps) };
+    await storeFinding(deps, connection, found, { unlessNewer: true, onlyChange: true });
     healer.wake();
   }
 

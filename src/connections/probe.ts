@@ -1,10 +1,16 @@
 import { iconUrlOf, readServerInfo, type ServerInfo } from '../mcp/server-info.ts';
 import { ApiError } from '../platform/errors.ts';
-import { UpstreamFault } from '../upstream/fault.ts';
+import { CredentialsRefused, UpstreamFault } from '../upstream/fault.ts';
 import { negotiate, type OpenedSession, type Protocol } from '../upstream/negotiate.ts';
 import type { SessionPool } from '../upstream/sessions.ts';
 import type { Target } from '../upstream/target.ts';
 import type { ConnectionsDeps } from './deps.ts';
+import { fetchProfile } from './inputs/fetch-profile.ts';
+import { httpInputs, missingInputs } from './inputs/missing.ts';
+import type { CredentialProfile } from './inputs/profile.ts';
+import { makeTarget, type TargetParts } from './make-target.ts';
+import type { Grant } from './oauth/grant.ts';
+import { findLogin, type LoginNeed } from './oauth/login-need.ts';
 import type { Status } from './status.ts';
 
 /** What one look at an upstream found. A failing upstream is a finding, not an error. */
@@ -19,15 +25,81 @@ export interface Finding {
         serverInfo: ServerInfo | undefined;
         iconUrl: string | null;
         session: OpenedSession | undefined;
+        /** What was asked. */
+        target: Target;
       }
     | undefined;
+  /** What the server asks of its user: null if nothing, undefined if that could not be learned now. */
+  inputs: CredentialProfile | null | undefined;
+  /** Where the user logs in, with `auth_required`. */
+  login: LoginNeed | undefined;
+  /** The fault behind a status of `error`. */
+  fault: UpstreamFault | undefined;
 }
 
-/** Asks `target` who it is and what it speaks. Bounded by `limits.probeMs`; throws only for faults of our own. */
-export async function probe(
+/** What is probed: a connection's target, and what it is made of. */
+export interface Subject extends Omit<TargetParts, 'accessToken'> {
+  namespace: string;
+  grant: Grant | undefined;
+}
+
+/**
+ * Asks an upstream who it is, what it speaks, and what it asks of its user. An upstream that answers 401 is asked
+ * where to log in (design §8: `auth_required` only when there is such a place), unless a token went along: then
+ * that is first a matter of renewing it.
+ * Bounded by `limits.lookMs`, below the 30 s of create and set; throws only for faults of our own.
+ */
+export async function probe(deps: ConnectionsDeps, subject: Subject): Promise<Finding> {
+  const { clock, limits } = deps;
+  const start = clock.elapsed();
+  const target = targetOf(subject, subject.inputs);
+  const [asked, inputs] = await Promise.all([
+    ask(deps, target),
+    fetchProfile(deps.oauth, subject.mcpUrl, deps.stopping, limits),
+  ]);
+  const known = inputs === undefined ? subject.inputs : inputs;
+  const required = requireInputs(known, subject);
+  if (required) return { ...asked, status: required, inputs, login: undefined, fault: undefined };
+  const leftMs = () => start + limits.lookMs - clock.elapsed();
+  let finding: Finding = { ...asked, inputs, login: undefined };
+  // Only now is it known where the server wants its values.
+  const mended = targetOf(subject, known);
+  if (!isSameTarget(target, mended) && leftMs() > limits.probeMs) {
+    releaseSession(deps.sessions, finding);
+    finding = { ...(await ask(deps, mended)), inputs, login: undefined };
+  }
+  const { fault } = finding;
+  if (!(fault instanceof CredentialsRefused) || fault.status !== 401 || subject.grant) return finding;
+  return { ...finding, ...(await askForLogin(deps, subject, fault, leftMs())) };
+}
+
+function targetOf(subject: Subject, inputs: CredentialProfile | null): Target {
+  return makeTarget({ ...subject, inputs, accessToken: subject.grant?.accessToken });
+}
+
+function isSameTarget(one: Target, other: Target): boolean {
+  return (
+    one.path === other.path &&
+    one.origin === other.origin &&
+    one.headers.reveal().join('\n') === other.headers.reveal().join('\n')
+  );
+}
+
+/** The status of a connection that lacks values which its server requires; undefined if it has them all. */
+export function requireInputs(
+  inputs: CredentialProfile | null,
+  { headers, mcpUrl }: { headers: Record<string, string>; mcpUrl: string },
+): Status | undefined {
+  if (!inputs) return undefined;
+  const missing = missingInputs(inputs, headers, mcpUrl);
+  if (missing.headers.length + missing.query.length === 0) return undefined;
+  return { state: 'input_required', http: httpInputs(inputs), missing };
+}
+
+async function ask(
   { transport, clock, limits, stopping }: ConnectionsDeps,
   target: Target,
-): Promise<Finding> {
+): Promise<Omit<Finding, 'inputs' | 'login'>> {
   const askedAt = clock.now();
   try {
     const { protocol, serverInfo: given, session } = await negotiate(transport, target, stopping);
@@ -35,49 +107,44 @@ export async function probe(
     return {
       status: { state: 'connected' },
       at: clock.now(),
-      learned: { protocol, serverInfo, iconUrl: iconUrlOf(serverInfo), session },
+      learned: { protocol, serverInfo, iconUrl: iconUrlOf(serverInfo), session, target },
+      fault: undefined,
     };
   } catch (fault) {
     if (!(fault instanceof UpstreamFault)) throw fault;
     // Broken off by us: that says nothing about the upstream.
     if (stopping.aborted) throw new ApiError('shutting_down', { retryable: true });
-    return {
-      status: { state: 'error', message: fault.message },
-      at: fault.kind === 'timeout' ? askedAt : clock.now(),
-      learned: undefined,
-    };
+    return failed(fault, fault.kind === 'timeout' ? askedAt : clock.now());
+  }
+}
+
+/** The finding that an upstream failed. */
+export function failed(fault: UpstreamFault, at: number): Finding {
+  const status = { state: 'error', message: fault.message } as const;
+  return { status, at, learned: undefined, inputs: undefined, login: undefined, fault };
+}
+
+async function askForLogin(
+  deps: ConnectionsDeps,
+  { namespace, mcpUrl }: Subject,
+  refusal: CredentialsRefused,
+  timeLimitMs: number,
+): Promise<Pick<Finding, 'status' | 'login' | 'fault'>> {
+  try {
+    const login = await findLogin(deps, namespace, mcpUrl, refusal.challenge, timeLimitMs);
+    return { status: { state: 'auth_required' }, login, fault: undefined };
+  } catch (fault) {
+    if (!(fault instanceof UpstreamFault)) throw fault;
+    return { status: { state: 'error', message: fault.message }, login: undefined, fault };
   }
 }
 
 /** Keeps the session that a stored finding opened, for the calls to come. */
-export function adoptSession(sessions: SessionPool, target: Target, { learned }: Finding): void {
-  if (learned?.session) sessions.adopt(target, learned.session);
+export function adoptSession(sessions: SessionPool, { learned }: Pick<Finding, 'learned'>): void {
+  if (learned?.session) sessions.adopt(learned.target, learned.session);
 }
 
 /** Ends the session of a finding that was not stored. */
-export function releaseSession(sessions: SessionPool, target: Target, { learned }: Finding): void {
-  if (learned?.session) sessions.release(target, learned.session);
-}
-
-/** The columns that a finding fills. `attempt` counts failed probes in a row, 0 for the first. */
-export function findingColumns(finding: Finding, attempt: number, deps: ConnectionsDeps) {
-  const { learned, status, at } = finding;
-  return {
-    status: JSON.stringify(status),
-    status_at: at,
-    probe_at: status.state === 'error' ? deps.clock.now() + backoffMs(attempt, deps) : null,
-    probe_claim: null,
-    probe_attempt: status.state === 'error' ? attempt + 1 : 0,
-    ...(learned && {
-      protocol: JSON.stringify(learned.protocol),
-      server_info: learned.serverInfo ? JSON.stringify(learned.serverInfo) : null,
-      icon_url: learned.iconUrl,
-    }),
-  };
-}
-
-/** Exponential with full jitter above the minimum, so that many connections do not probe one upstream in step. */
-export function backoffMs(attempt: number, { limits }: Pick<ConnectionsDeps, 'limits'>): number {
-  const ceiling = Math.min(limits.healMaxMs, limits.healMinMs * 2 ** Math.min(attempt, 30));
-  return Math.round(limits.healMinMs + Math.random() * (ceiling - limits.healMinMs));
+export function releaseSession(sessions: SessionPool, { learned }: Pick<Finding, 'learned'>): void {
+  if (learned?.session) sessions.release(learned.target, learned.session);
 }

@@ -1,16 +1,9 @@
 import { LRUCache } from 'lru-cache';
-import { createTarget, type Target } from '../upstream/target.ts';
 import type { Connection } from './connection.ts';
 import { isConnectionId } from './connection-id.ts';
+import type { Credentials, ResolvedConnection } from './credentials.ts';
 import { type ConnectionsDeps, staleKey } from './deps.ts';
 import { findConnection } from './find.ts';
-import { unsealHeaders } from './sealed-headers.ts';
-
-/** A connection ready to be called: the record, and its target with the headers opened. */
-export interface ResolvedConnection {
-  connection: Connection;
-  target: Target;
-}
 
 /** Connections as last stored, remembered until the row changes in any process. */
 export interface Resolver {
@@ -33,8 +26,8 @@ export interface Resolver {
  * Its methods give undefined for a connection that is not there; they throw the store's error, and `resolve`
  * UnsealError too.
  */
-export function createResolver(deps: ConnectionsDeps): Resolver {
-  const { store, keyring, limits } = deps;
+export function createResolver(deps: ConnectionsDeps, credentials: Credentials): Resolver {
+  const { store, limits } = deps;
   const known = new LRUCache<string, { connection: Connection; resolved?: ResolvedConnection }>({
     max: limits.recordCacheEntries,
     ttl: limits.recordCacheMs,
@@ -62,9 +55,7 @@ export function createResolver(deps: ConnectionsDeps): Resolver {
   ): Promise<ResolvedConnection | undefined> {
     const connection = known.get(key)?.connection ?? (await load(key, namespace, id));
     if (!connection) return undefined;
-    const { uid, targetVersion, mcpUrl, sealedHeaders } = connection;
-    const headers = await unsealHeaders(keyring, namespace, uid, sealedHeaders);
-    const resolved = { connection, target: createTarget(uid, targetVersion, mcpUrl, headers) };
+    const resolved = await credentials.open(connection);
     const entry = known.get(key);
     if (entry?.connection === connection) entry.resolved = resolved;
     return resolved;

@@ -1,14 +1,16 @@
 import { ApiError } from '../platform/errors.ts';
-import { createTarget } from '../upstream/target.ts';
-import { type Connection, fromRow } from './connection.ts';
+import { CredentialsRefused, UpstreamFault } from '../upstream/fault.ts';
+import type { Connection } from './connection.ts';
 import { checkConnectionId } from './connection-id.ts';
 import { insertConnection } from './create.ts';
-import { type ConnectionsDeps, staleKey } from './deps.ts';
+import type { CredentialedDeps } from './credentials.ts';
 import { findConnection } from './find.ts';
 import { indexMetadata } from './metadata-index.ts';
-import { adoptSession, findingColumns, probe, releaseSession } from './probe.ts';
+import { adoptSession, probe, releaseSession } from './probe.ts';
 import { type CheckedRequest, type ConnectionRequest, checkRequest, refuseMock } from './request.ts';
-import { flatHeaders, sealHeaders, unsealHeaders } from './sealed-headers.ts';
+import { sealHeaders } from './sealed-headers.ts';
+import { settle } from './settle.ts';
+import { findingColumns, storeFinding } from './store-finding.ts';
 
 /**
  * Creates or updates the connection `id`. `headers` and `metadata` replace the stored value as a whole, what is
@@ -16,7 +18,7 @@ import { flatHeaders, sealHeaders, unsealHeaders } from './sealed-headers.ts';
  * Throws ApiError `validation_error`, `url_mismatch`, `conflict`.
  */
 export async function setConnection(
-  deps: ConnectionsDeps,
+  deps: CredentialedDeps,
   namespace: string,
   id: string,
   request: ConnectionRequest,
@@ -26,14 +28,15 @@ export async function setConnection(
   // The probe runs outside any lock, so another writer may come between: then look again, as long as one more
   // probe still fits into the time that a caller was promised.
   const { clock, limits } = deps;
-  for (const start = clock.elapsed(); clock.elapsed() - start <= limits.setRetryMs; ) {
+  const start = clock.elapsed();
+  for (let attempt = 0; clock.elapsed() - start <= limits.setRetryMs; attempt++) {
     const stored = await findConnection(deps.store, namespace, id);
     if (!stored) {
       refuseMock(request);
       const connection = await insertConnection(deps, namespace, id, checked);
       if (connection) return { connection, created: true };
     } else {
-      const connection = await updateConnection(deps, stored, checked);
+      const connection = await updateConnection(deps, stored, checked, attempt > 0);
       if (connection) return { connection, created: false };
     }
   }
@@ -41,11 +44,12 @@ export async function setConnection(
 }
 
 async function updateConnection(
-  deps: ConnectionsDeps,
+  deps: CredentialedDeps,
   stored: Connection,
   checked: CheckedRequest,
+  isAgain: boolean,
 ): Promise<Connection | undefined> {
-  const { store, keyring, sessions } = deps;
+  const { keyring, sessions } = deps;
   const { uid, namespace, id } = stored;
   const mcpUrl = checked.mcpUrl ?? stored.mcpUrl;
   if (mcpUrl !== stored.mcpUrl && !suppliesInputs(stored, mcpUrl)) {
@@ -53,47 +57,42 @@ async function updateConnection(
       message: `Connection "${id}" exists with a different mcpUrl. Leave mcpUrl out to keep it, or delete the connection first.`,
     });
   }
-  const headers =
-    checked.headers === undefined
-      ? await unsealHeaders(keyring, namespace, uid, stored.sealedHeaders)
-      : flatHeaders(checked.headers);
-  const sealed_headers =
-    checked.headers === undefined
-      ? stored.sealedHeaders
-      : await sealHeaders(keyring, namespace, uid, checked.headers);
+  const opened = await deps.credentials.open(stored);
+  const headers = checked.headers ?? opened.headers;
   const isNewTarget = checked.headers !== undefined || mcpUrl !== stored.mcpUrl;
   const version = stored.targetVersion + (isNewTarget ? 1 : 0);
-  const target = createTarget(uid, version, mcpUrl, headers);
-  const finding = await probe(deps, target);
-
-  const row = await store.write(async (transaction, stale) => {
-    const updated = await transaction
-      .updateTable('connections')
-      .set({
-        // Only what was given: another PUT may have changed the rest during the probe.
-        ...(checked.name !== undefined && { name: checked.name }),
-        ...(checked.metadata && { metadata: JSON.stringify(checked.metadata) }),
-        mcp_url: mcpUrl,
-        sealed_headers,
-        target_version: version,
-        ...findingColumns(finding, 0, deps),
-      })
-      .where('uid', '=', uid)
-      .where('target_version', '=', stored.targetVersion)
-      .returningAll()
-      .executeTakeFirst();
-    if (!updated) return undefined;
-    if (checked.metadata) await indexMetadata(transaction, uid, namespace, checked.metadata);
-    stale(staleKey(namespace, id));
-    return updated;
+  const { inputs } = stored;
+  const subject = { uid, version, namespace, mcpUrl, headers, inputs, grant: opened.grant };
+  const finding = await probe(deps, subject);
+  if (finding.fault instanceof CredentialsRefused && opened.grant) {
+    // Renewed or given up, the connection has changed: look again.
+    const again = await deps.credentials
+      .recover(opened, finding.fault, isAgain)
+      .catch((error: unknown) => error);
+    if (again !== finding.fault && !(again instanceof UpstreamFault)) return undefined;
+  }
+  const found = { status: finding.status, columns: findingColumns(finding, 0, deps) };
+  const row = await storeFinding(deps, stored, found, {
+    unlessNewer: false,
+    columns: {
+      // Only what was given: another PUT may have changed the rest during the probe.
+      ...(checked.name !== undefined && { name: checked.name }),
+      ...(checked.metadata && { metadata: JSON.stringify(checked.metadata) }),
+      mcp_url: mcpUrl,
+      ...(checked.headers && { sealed_headers: await sealHeaders(keyring, namespace, uid, checked.headers) }),
+      target_version: version,
+    },
+    also: async (transaction) => {
+      if (checked.metadata) await indexMetadata(transaction, uid, namespace, checked.metadata);
+    },
   });
   if (!row) {
-    releaseSession(sessions, target, finding);
+    releaseSession(sessions, finding);
     return undefined;
   }
   if (isNewTarget) await sessions.end(uid, version);
-  adoptSession(sessions, target, finding);
-  return fromRow(row);
+  adoptSession(sessions, finding);
+  return settle(deps, row);
 }
 
 /** While inputs are required the query may change, since it is where some of them go (api.md §4). */

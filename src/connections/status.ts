@@ -13,8 +13,8 @@ const credentialProfileSchema = z
   .meta({ id: 'CredentialProfileHttp' });
 
 /**
- * The last known state of a connection (seed: ConnectionStatus). `auth_required`, `input_required` and
- * `disconnected` belong to logins, setup pages and uplinks; nothing sets them yet.
+ * The last known state of a connection (seed: ConnectionStatus). Stored without URLs: a setup ticket is made for each
+ * reader (setup-ticket.ts). `disconnected` belongs to uplinks; nothing sets it yet.
  */
 export const statusSchema = z
   .discriminatedUnion('state', [
@@ -36,3 +36,11 @@ export const statusSchema = z
   .meta({ id: 'ConnectionStatus', description: 'Last known connection status' });
 
 export type Status = z.infer<typeof statusSchema>;
+
+/** A status in which the user of the connection must act first; its upstream is not called meanwhile. */
+export type WaitingStatus = Extract<Status, { state: 'auth_required' | 'input_required' }>;
+
+/** Whether the connection waits for its user. */
+export function isWaiting(status: Status): status is WaitingStatus {
+  return status.state === 'auth_required' || status.state === 'input_required';
+}

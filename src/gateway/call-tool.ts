@@ -2,9 +2,8 @@ import type { RpcAnswer } from '../mcp/answer.ts';
 import { mirroredParams } from '../mcp/headers.ts';
 import { ApiError } from '../platform/errors.ts';
 import { callUpstream } from '../upstream/call.ts';
-import { UpstreamFault } from '../upstream/fault.ts';
 import type { GatewayDeps } from './deps.ts';
-import { fetchTools, refuseUnready } from './list-tools.ts';
+import { askUpstream, fetchTools, refuseWaiting } from './list-tools.ts';
 import { type ReachedConnection, reach } from './reach.ts';
 import type { Tool } from './tool-memory.ts';
 import { matchToolPath } from './tool-path.ts';
@@ -24,7 +23,7 @@ export async function callTool(
   args: Record<string, unknown>,
   signal: AbortSignal,
 ): Promise<Record<string, unknown>> {
-  const reached = await reach(deps, namespace, connectionId, refuseUnready);
+  const reached = await reach(deps, namespace, connectionId, refuseWaiting(deps));
   const remembered = deps.toolMemory.get(reached.target);
   const tool = findTool(remembered ?? [], path) ?? findTool(await fetchTools(deps, reached, signal), path);
   if (!tool) throw new ApiError('tool_not_found');
@@ -46,33 +45,18 @@ function findTool(tools: readonly Tool[], path: string): Tool | undefined {
 
 async function askForCall(
   deps: GatewayDeps,
-  { connection, target }: ReachedConnection,
+  reached: ReachedConnection,
   tool: Tool,
   args: Record<string, unknown>,
   caller: AbortSignal,
 ): Promise<RpcAnswer> {
-  const { transport, sessions, limits, observer } = deps;
+  const { transport, sessions, limits } = deps;
   const signal = AbortSignal.any([caller, AbortSignal.timeout(limits.callHeadMs)]);
   const params = { name: tool.name, arguments: args };
   const mirrored = mirroredParams(tool.inputSchema, args);
-  try {
-    const answer = await callUpstream(
-      transport,
-      sessions,
-      target,
-      connection.protocol,
-      'tools/call',
-      params,
-      signal,
-      mirrored,
-    );
-    observer.succeeded(connection);
-    return answer;
-  } catch (error) {
-    if (!(error instanceof UpstreamFault)) throw error;
-    if (!caller.aborted) observer.failed(connection, error);
-    throw error.toApiError();
-  }
+  return askUpstream(deps, reached, caller, ({ connection, target }) =>
+    callUpstream(transport, sessions, target, connection.protocol, 'tools/call', params, signal, mirrored),
+  );
 }
 
 /** A modern server may ask back instead of answering (MCP 2026-07-28, mrtr); over REST nobody can reply. */

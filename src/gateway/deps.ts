@@ -1,4 +1,5 @@
-import type { ConnectionsDeps } from '../connections/deps.ts';
+import type { Connection } from '../connections/connection.ts';
+import type { CredentialedDeps } from '../connections/credentials.ts';
 import type { Healer } from '../connections/heal.ts';
 import type { Observer } from '../connections/observe.ts';
 import type { Resolver } from '../connections/resolve.ts';
@@ -6,10 +7,12 @@ import type { RelayDeps } from './relay.ts';
 import type { ToolMemory } from './tool-memory.ts';
 
 /** What the data plane needs, handed down from `compose.ts`. */
-export interface GatewayDeps extends ConnectionsDeps {
+export interface GatewayDeps extends CredentialedDeps {
   resolver: Resolver;
   observer: Observer;
   healer: Healer;
   relay: RelayDeps;
   toolMemory: ToolMemory;
+  /** Where the user of a connection does what it waits for: a capability of its own, made anew each time. */
+  setupUrl: (connection: Connection) => string;
 }

@@ -1,11 +1,11 @@
-import type { Connection } from '../connections/connection.ts';
+import { type Connection, presentStatus } from '../connections/connection.ts';
 import { allConnections } from '../connections/list.ts';
-import type { Status } from '../connections/status.ts';
+import { isWaiting, type Status } from '../connections/status.ts';
 import { ApiError } from '../platform/errors.ts';
 import { UpstreamFault } from '../upstream/fault.ts';
 import type { GatewayDeps } from './deps.ts';
-import { fetchTools, refuseUnready } from './list-tools.ts';
-import { isUnready, reach } from './reach.ts';
+import { fetchTools, refuseWaiting } from './list-tools.ts';
+import { reach } from './reach.ts';
 import type { Tool } from './tool-memory.ts';
 
 /** What one connection contributes; `error` instead of `tools` if it has none to show (design §8, Lists). */
@@ -45,7 +45,10 @@ async function envelope(
   caller: AbortSignal,
 ): Promise<ToolsEnvelope> {
   const { status } = connection;
-  if (isUnready(status)) return { status, error: errorBody(refuseUnready(status)) };
+  if (isWaiting(status)) {
+    const error = errorBody(refuseWaiting(deps)(connection, status));
+    return { status: presentStatus(connection, deps.setupUrl), error };
+  }
   const expiry = startExpiry(deps.limits.namespaceListMs);
   try {
     const tools = await Promise.race([listOne(deps, connection, caller), expiry.reached]);
@@ -67,7 +70,7 @@ async function listOne(
   { namespace, id }: Connection,
   caller: AbortSignal,
 ): Promise<readonly Tool[]> {
-  const reached = await reach(deps, namespace, id, refuseUnready);
+  const reached = await reach(deps, namespace, id, refuseWaiting(deps));
   return fetchTools(deps, reached, caller, deps.limits.namespaceListMs);
 }
 

@@ -1,8 +1,8 @@
 import { ApiError } from '../platform/errors.ts';
 import { callUpstream } from '../upstream/call.ts';
-import { UpstreamFault } from '../upstream/fault.ts';
+import { CredentialsRefused, UpstreamFault } from '../upstream/fault.ts';
 import type { GatewayDeps } from './deps.ts';
-import { type ReachedConnection, reach, type UnreadyStatus } from './reach.ts';
+import { type ReachedConnection, type RefuseWaiting, reach, recover } from './reach.ts';
 import type { Tool } from './tool-memory.ts';
 import { matchToolPath } from './tool-path.ts';
 
@@ -15,7 +15,7 @@ export async function listTools(
   connectionId: string,
   signal: AbortSignal,
 ): Promise<readonly Tool[]> {
-  const reached = await reach(deps, namespace, connectionId, refuseUnready);
+  const reached = await reach(deps, namespace, connectionId, refuseWaiting(deps));
   return fetchTools(deps, reached, signal);
 }
 
@@ -36,19 +36,40 @@ export async function getTool(
 /** Lists all pages within `timeLimitMs`, remembers them, and keeps the status true. Throws ApiError. */
 export async function fetchTools(
   deps: GatewayDeps,
-  { connection, target }: ReachedConnection,
+  reached: ReachedConnection,
   caller: AbortSignal,
   timeLimitMs = deps.limits.listToolsMs,
 ): Promise<readonly Tool[]> {
   const signal = AbortSignal.any([caller, AbortSignal.timeout(timeLimitMs)]);
-  try {
-    const tools = await fetchPages(deps, { connection, target }, signal);
-    deps.observer.succeeded(connection);
-    deps.toolMemory.set(target, tools);
+  return askUpstream(deps, reached, caller, async (current) => {
+    const tools = await fetchPages(deps, current, signal);
+    deps.toolMemory.set(current.target, tools);
     return tools;
+  });
+}
+
+/**
+ * Runs `work`, which asks the upstream, and once more with renewed credentials if they were refused. Keeps the status
+ * true. Throws ApiError.
+ */
+export async function askUpstream<T>(
+  deps: GatewayDeps,
+  reached: ReachedConnection,
+  caller: AbortSignal,
+  work: (current: ReachedConnection) => Promise<T>,
+  isSecond = false,
+): Promise<T> {
+  try {
+    const result = await work(reached);
+    deps.observer.succeeded(reached.connection);
+    return result;
   } catch (error) {
     if (!(error instanceof UpstreamFault)) throw error;
-    if (!caller.aborted) deps.observer.failed(connection, error);
+    if (error instanceof CredentialsRefused && !caller.aborted) {
+      const again = await recover(deps, reached, error, refuseWaiting(deps), isSecond);
+      return askUpstream(deps, again, caller, work, true);
+    }
+    if (!caller.aborted) deps.observer.failed(reached.connection, error);
     throw error.toApiError();
   }
 }
@@ -100,10 +121,9 @@ function isTool(value: unknown): value is Tool {
 }
 
 /** `.tools` of a connection that waits for its user: 422 with the setup URL in the message (design §8). */
-export function refuseUnready(status: UnreadyStatus): ApiError {
-  const code = status.state;
-  const where = status.setupUrl ? ` Open ${status.setupUrl}` : '';
-  return new ApiError(code, {
-    message: `${code === 'auth_required' ? 'The connection needs a login.' : 'The connection needs values from its user.'}${where}`,
-  });
+export function refuseWaiting({ setupUrl }: GatewayDeps): RefuseWaiting {
+  return (connection, status) =>
+    new ApiError(status.state, {
+      message: `${status.state === 'auth_required' ? 'The connection needs a login.' : 'The connection needs values from its user.'} Open ${setupUrl(connection)}`,
+    });
 }

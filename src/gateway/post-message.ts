@@ -5,10 +5,10 @@ import { findTopLevelId, isDeeperThan } from '../mcp/json-scan.ts';
 import { type IncomingMessage, type RequestId, readMessage, revisionOf } from '../mcp/message.ts';
 import { ApiError } from '../platform/errors.ts';
 import { tellCancelled } from '../upstream/cancel.ts';
-import { faultOfError, faultOfStatus, isFaultStatus } from '../upstream/fault.ts';
+import { CredentialsRefused, faultOfError, faultOfStatus, isFaultStatus } from '../upstream/fault.ts';
 import { maySayLostSession, type PooledSession, pooledRevision } from '../upstream/sessions.ts';
 import type { GatewayDeps } from './deps.ts';
-import { type ReachedConnection, reach, type UnreadyStatus } from './reach.ts';
+import { type ReachedConnection, type RefuseWaiting, reach, recover } from './reach.ts';
 import { relay } from './relay.ts';
 import type { Downstream, Refusal, RelayCall } from './relay-call.ts';
 
@@ -20,6 +20,14 @@ export interface McpPost {
   body: Buffer;
 }
 
+/** One message on its way, and whether that is its second, with renewed credentials. */
+interface Passage {
+  post: McpPost;
+  message: IncomingMessage;
+  downstream: Downstream;
+  isSecond: boolean;
+}
+
 /**
  * Answers a POST to a connection's MCP endpoint: relays it to an upstream of the caller's era.
  * Every outcome is a JSON-RPC answer (api.md §3.3); never throws.
@@ -29,13 +37,14 @@ export function postMessage(deps: GatewayDeps, post: McpPost, downstream: Downst
   try {
     const message = parseBody(post.body, deps.limits.jsonDepth);
     id = message.id;
-    const reached = reach(deps, post.namespace, post.connectionId, answerUnready);
+    const passage = { post, message, downstream, isSecond: false };
+    const reached = reach(deps, post.namespace, post.connectionId, refuseWaiting(deps));
     if (reached instanceof Promise) {
       reached
-        .then((connection) => forward(deps, post, message, connection, downstream))
+        .then((connection) => forward(deps, passage, connection))
         .catch((error: unknown) => answerError(deps, downstream, id, error));
     } else {
-      const forwarded = forward(deps, post, message, reached, downstream);
+      const forwarded = forward(deps, passage, reached);
       forwarded?.catch((error: unknown) => answerError(deps, downstream, id, error));
     }
   } catch (error) {
@@ -56,13 +65,8 @@ function parseBody(body: Buffer, maxDepth: number): IncomingMessage {
   return readMessage(value);
 }
 
-function forward(
-  deps: GatewayDeps,
-  post: McpPost,
-  message: IncomingMessage,
-  reached: ReachedConnection,
-  downstream: Downstream,
-): Promise<void> | undefined {
+function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection): Promise<void> | undefined {
+  const { post, message, downstream } = passage;
   const { headers, body } = post;
   const { revision, era, stated } = revisionOf(message, headers[versionHeader] as string | undefined);
   const { protocol } = reached.connection;
@@ -76,22 +80,17 @@ function forward(
       body,
       headers: [...forwardedHeaders(headers), ...via],
       id: message.id,
+      mayBeLost: false,
+      replacedId: undefined,
     };
-    send(
-      deps,
-      reached,
-      { ...call, mayBeLost: false, replacedId: undefined },
-      downstream,
-      undefined,
-      () => {},
-    );
+    send(deps, passage, reached, call, undefined, () => {});
     return undefined;
   }
   const session = headers[sessionHeader];
   if (session !== undefined && session !== statelessSession) throw new ApiError('session_not_found');
   if (!protocol.legacy) throw revisionMismatch(revision, protocol.modern as string);
 
-  if (message.method === 'initialize') return answerInitialize(deps, message, reached, downstream);
+  if (message.method === 'initialize') return answerInitialize(deps, passage, reached);
   if (message.method === 'notifications/initialized') {
     // The pooled session has been initialized already.
     downstream.response.writeHead(202, { ...downstream.headers, 'content-length': 0 }).end();
@@ -100,22 +99,22 @@ function forward(
   const spoken = stated ? pooledRevision(revision) : protocol.legacy;
   const known = deps.sessions.find(reached.target, spoken);
   if (known) {
-    sendInSession(deps, reached, message, body, via, spoken, known, downstream, true);
+    sendInSession(deps, passage, reached, via, spoken, known, true);
     return undefined;
   }
   return deps.sessions.acquire(reached.target, spoken).then(
-    (opened) => sendInSession(deps, reached, message, body, via, spoken, opened, downstream, true),
-    (error: unknown) => fail(deps, reached, message.id, error, downstream),
+    (opened) => sendInSession(deps, passage, reached, via, spoken, opened, true),
+    (error: unknown) => fail(deps, passage, reached, error),
   );
 }
 
 /** A pooled session has been initialized with the upstream; its result is the caller's answer. */
 async function answerInitialize(
   deps: GatewayDeps,
-  message: IncomingMessage,
+  passage: Passage,
   reached: ReachedConnection,
-  downstream: Downstream,
 ): Promise<void> {
+  const { message, downstream } = passage;
   const asked = message.params?.protocolVersion;
   if (typeof asked !== 'string' || message.id === undefined) {
     throw new ApiError('validation_error', { message: 'params.protocolVersion: must be a string.' });
@@ -127,21 +126,20 @@ async function answerInitialize(
     if (!known) deps.observer.succeeded(reached.connection);
     writeJson(downstream, 200, { jsonrpc: '2.0', id: message.id, result: session.result });
   } catch (error) {
-    fail(deps, reached, message.id, error, downstream);
+    fail(deps, passage, reached, error);
   }
 }
 
 function sendInSession(
   deps: GatewayDeps,
+  passage: Passage,
   reached: ReachedConnection,
-  message: IncomingMessage,
-  body: Buffer,
   via: readonly string[],
   revision: string,
   session: PooledSession,
-  downstream: Downstream,
   mayReopen: boolean,
 ): void {
+  const { post, message, downstream } = passage;
   // Opening the session may have outlasted the caller; then the call must not run.
   if (downstream.response.destroyed) return;
   const { target } = reached;
@@ -151,18 +149,16 @@ function sendInSession(
     headers: [...session.headers, ...via],
     id: message.id,
     mayBeLost: inSession,
-    ...withOurId(deps, message, body),
+    ...withOurId(deps, message, post.body),
   };
   const reopen = async (): Promise<boolean> => {
     if (!inSession || !(await deps.sessions.isLost(session))) return false;
     deps.sessions.drop(session);
     const fresh = await deps.sessions.acquire(target, revision);
-    if (!downstream.response.destroyed) {
-      sendInSession(deps, reached, message, body, via, revision, fresh, downstream, false);
-    }
+    if (!downstream.response.destroyed) sendInSession(deps, passage, reached, via, revision, fresh, false);
     return true;
   };
-  send(deps, reached, call, downstream, reopen, deps.sessions.begin(session));
+  send(deps, passage, reached, call, reopen, deps.sessions.begin(session));
 }
 
 /** The session is shared, so the request travels under an id that no other call has (see SessionPool). */
@@ -187,9 +183,9 @@ function withOurId(
 
 function send(
   deps: GatewayDeps,
+  passage: Passage,
   reached: ReachedConnection,
   call: RelayCall,
-  downstream: Downstream,
   reopen: (() => Promise<boolean>) | undefined,
   ended: () => void,
 ): void {
@@ -197,7 +193,7 @@ function send(
   const cancel = () => {
     if (call.replacedId) tellCancelled(deps.transport, call.target, call.headers, call.replacedId.ours);
   };
-  relay(deps.relay, call, downstream, {
+  relay(deps.relay, call, passage.downstream, {
     answered() {
       ended();
       deps.observer.succeeded(connection);
@@ -210,17 +206,17 @@ function send(
       ended();
       deps.observer.failed(connection, fault);
       if (fault.kind === 'timeout') cancel();
-      if (!sent) answerError(deps, downstream, call.id, fault.toApiError());
+      if (!sent) answerError(deps, passage.downstream, call.id, fault.toApiError());
     },
     refused(refusal) {
       ended();
       if (!reopen || !maySayLostSession(refusal.status, refusal.rpcCode)) {
-        pass(deps, reached, call, refusal, downstream);
+        pass(deps, passage, reached, refusal);
         return;
       }
       reopen()
-        .then((reopened) => reopened || pass(deps, reached, call, refusal, downstream))
-        .catch((error: unknown) => fail(deps, reached, call.id, error, downstream));
+        .then((reopened) => reopened || pass(deps, passage, reached, refusal))
+        .catch((error: unknown) => fail(deps, passage, reached, error));
     },
   });
 }
@@ -228,14 +224,10 @@ function send(
 /** Statuses that a caller's own message brings about, so that the caller gets a 4xx and not our 502. */
 const callerFaults = new Set([400, 406, 413, 415, 422]);
 
-function pass(
-  deps: GatewayDeps,
-  { connection, target }: ReachedConnection,
-  call: RelayCall,
-  refusal: Refusal,
-  downstream: Downstream,
-): void {
+function pass(deps: GatewayDeps, passage: Passage, reached: ReachedConnection, refusal: Refusal): void {
   const { status } = refusal;
+  const { connection, target } = reached;
+  const { downstream, message } = passage;
   if (downstream.response.destroyed) return;
   if (!isFaultStatus(status) && refusal.pass) {
     // A server that refuses the revision has changed since the probe (MCP 2026-07-28, -32022).
@@ -245,37 +237,36 @@ function pass(
     return;
   }
   if (callerFaults.has(status)) {
-    answerError(
-      deps,
-      downstream,
-      call.id,
-      new ApiError('upstream_rejected', { message: `The upstream rejected the message (${status}).` }),
-    );
+    const text = `The upstream rejected the message (${status}).`;
+    answerError(deps, downstream, message.id, new ApiError('upstream_rejected', { message: text }));
     return;
   }
-  fail(deps, { connection }, call.id, faultOfStatus(status, target, refusal.retryAfter), downstream);
+  fail(deps, passage, reached, faultOfStatus(status, target, refusal));
 }
 
-function fail(
-  deps: GatewayDeps,
-  { connection }: Pick<ReachedConnection, 'connection'>,
-  id: RequestId | undefined,
-  error: unknown,
-  downstream: Downstream,
-): void {
-  if (error instanceof ApiError) return answerError(deps, downstream, id, error);
+function fail(deps: GatewayDeps, passage: Passage, reached: ReachedConnection, error: unknown): void {
+  const { downstream, message } = passage;
+  if (error instanceof ApiError) return answerError(deps, downstream, message.id, error);
   const fault = faultOfError(error);
-  deps.observer.failed(connection, fault);
-  answerError(deps, downstream, id, fault.toApiError());
+  if (fault instanceof CredentialsRefused) {
+    // A server that refuses the credentials did not run the call, so with new ones it may be made again.
+    recover(deps, reached, fault, refuseWaiting(deps), passage.isSecond)
+      .then((again) => forward(deps, { ...passage, isSecond: true }, again))
+      .catch((refusal: unknown) => answerError(deps, downstream, message.id, refusal));
+    return;
+  }
+  deps.observer.failed(reached.connection, fault);
+  answerError(deps, downstream, message.id, fault.toApiError());
 }
 
 /** The answers that the Connect API gives while the user of the connection must act (api.md §3.3). */
-function answerUnready(status: UnreadyStatus): ApiError {
-  if (status.state === 'input_required') {
-    return new ApiError('mcp_input_required', { data: { http: status.http, missing: status.missing } });
-  }
-  const authorizationUrl = status.authorizationUrl ?? status.setupUrl;
-  return new ApiError('mcp_authorization_required', { data: { authorizationUrl } });
+function refuseWaiting({ setupUrl }: GatewayDeps): RefuseWaiting {
+  return (connection, status) => {
+    if (status.state === 'input_required') {
+      return new ApiError('mcp_input_required', { data: { http: status.http, missing: status.missing } });
+    }
+    return new ApiError('mcp_authorization_required', { data: { authorizationUrl: setupUrl(connection) } });
+  };
 }
 
 const maxHops = 3;

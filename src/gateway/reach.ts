@@ -1,7 +1,9 @@
 import type { Connection } from '../connections/connection.ts';
-import type { ResolvedConnection, Resolver } from '../connections/resolve.ts';
-import type { Status } from '../connections/status.ts';
+import type { ResolvedConnection } from '../connections/credentials.ts';
+import type { Resolver } from '../connections/resolve.ts';
+import { isWaiting, type WaitingStatus } from '../connections/status.ts';
 import { ApiError } from '../platform/errors.ts';
+import { type CredentialsRefused, UpstreamFault } from '../upstream/fault.ts';
 import type { Protocol } from '../upstream/negotiate.ts';
 import type { GatewayDeps } from './deps.ts';
 
@@ -10,8 +12,8 @@ export interface ReachedConnection extends ResolvedConnection {
   connection: Connection & { protocol: Protocol };
 }
 
-/** A status in which the user of the connection must act first. */
-export type UnreadyStatus = Extract<Status, { state: 'auth_required' | 'input_required' }>;
+/** The error that tells a caller that the connection waits for its user. */
+export type RefuseWaiting = (connection: Connection, status: WaitingStatus) => ApiError;
 
 /**
  * Finds a connection and makes sure that it can be called. One that never answered a probe is probed now.
@@ -22,11 +24,32 @@ export function reach(
   deps: GatewayDeps,
   namespace: string,
   id: string,
-  refuse: (status: UnreadyStatus) => ApiError,
+  refuse: RefuseWaiting,
 ): ReachedConnection | Promise<ReachedConnection> {
   const found = deps.resolver.resolve(namespace, id);
-  if (found && !(found instanceof Promise) && found.connection.protocol) return ready(found, refuse);
+  if (found && !(found instanceof Promise) && found.connection.protocol && !isRenewalDue(deps, found)) {
+    return ready(found, refuse);
+  }
   return reachSlowly(deps, namespace, id, found, refuse);
+}
+
+/**
+ * What to call after the upstream refused the credentials of `used`: the same with a renewed token, once.
+ * `wasRenewed` says that this was done before. Keeps the status true.
+ * Throws ApiError: what `refuse` makes of a connection that waits for its user now, else the refusal.
+ */
+export async function recover(
+  deps: GatewayDeps,
+  used: ReachedConnection,
+  refusal: CredentialsRefused,
+  refuse: RefuseWaiting,
+  wasRenewed: boolean,
+): Promise<ReachedConnection> {
+  const { connection } = used;
+  const again = await withTruth(deps, connection, () => deps.credentials.recover(used, refusal, wasRenewed));
+  if (!again) return refuseCurrent(deps, connection, refuse);
+  if (wasRenewed) throw refusal.toApiError();
+  return again as ReachedConnection;
 }
 
 async function reachSlowly(
@@ -34,33 +57,57 @@ async function reachSlowly(
   namespace: string,
   id: string,
   finding: ReturnType<Resolver['resolve']>,
-  refuse: (status: UnreadyStatus) => ApiError,
+  refuse: RefuseWaiting,
 ): Promise<ReachedConnection> {
   const found = await finding;
   if (!found) throw new ApiError('connection_not_found');
-  if (found.connection.protocol) return ready(found, refuse);
   requireReady(found, refuse);
-  await deps.healer.probeNow(found.connection);
+  const { connection } = found;
+  if (connection.protocol) {
+    if (!isRenewalDue(deps, found)) return found as ReachedConnection;
+    const fresh = await withTruth(deps, connection, () => deps.credentials.openFresh(connection));
+    return fresh ? ready(fresh, refuse) : refuseCurrent(deps, connection, refuse);
+  }
+  await deps.healer.probeNow(connection);
   const probed = await deps.resolver.resolve(namespace, id);
   if (!probed) throw new ApiError('connection_not_found');
   if (probed.connection.protocol) return ready(probed, refuse);
+  requireReady(probed, refuse);
   const { status } = probed.connection;
   throw new ApiError('upstream_failed', status.state === 'error' ? { message: status.message } : {});
 }
 
-function ready(found: ResolvedConnection, refuse: (status: UnreadyStatus) => ApiError): ReachedConnection {
+function isRenewalDue({ clock }: GatewayDeps, { renewAt }: ResolvedConnection): boolean {
+  return renewAt !== undefined && clock.now() >= renewAt;
+}
+
+/** Tells the observer of a fault, and throws it as the caller is to see it. */
+async function withTruth<T>(deps: GatewayDeps, connection: Connection, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof UpstreamFault)) throw error;
+    deps.observer.failed(connection, error);
+    throw error.toApiError();
+  }
+}
+
+async function refuseCurrent(
+  deps: GatewayDeps,
+  { namespace, id }: Connection,
+  refuse: RefuseWaiting,
+): Promise<never> {
+  const current = await deps.resolver.resolve(namespace, id);
+  if (!current) throw new ApiError('connection_not_found');
+  requireReady(current, refuse);
+  throw new ApiError('upstream_refused_credentials');
+}
+
+function ready(found: ResolvedConnection, refuse: RefuseWaiting): ReachedConnection {
   requireReady(found, refuse);
   return found as ReachedConnection;
 }
 
-function requireReady(
-  { connection: { status } }: ResolvedConnection,
-  refuse: (status: UnreadyStatus) => ApiError,
-): void {
-  if (isUnready(status)) throw refuse(status);
-}
-
-/** Whether the connection waits for its user; then its upstream is not called. */
-export function isUnready(status: Status): status is UnreadyStatus {
-  return status.state === 'auth_required' || status.state === 'input_required';
+function requireReady({ connection }: ResolvedConnection, refuse: RefuseWaiting): void {
+  if (isWaiting(connection.status)) throw refuse(connection, connection.status);
 }

@@ -42,6 +42,8 @@ export interface Refusal {
   /** The JSON-RPC error code, if the body is a JSON-RPC error. */
   rpcCode: number | undefined;
   retryAfter: string | undefined;
+  /** WWW-Authenticate. */
+  challenge: string | undefined;
   /** Passes the JSON-RPC error on to the caller as it is; undefined if the body was none. */
   pass: (() => void) | undefined;
 }

@@ -256,6 +256,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
       status: this.#status,
       rpcCode: error?.code,
       retryAfter: singleValue(this.#headers['retry-after']),
+      challenge: singleValue(this.#headers['www-authenticate']),
       pass,
     });
   }

@@ -12,8 +12,17 @@ import { readJsonBodies } from './json-body.ts';
 import { createNamespaceRoute } from './namespaces/create-namespace.ts';
 import { deleteNamespaceRoute } from './namespaces/delete-namespace.ts';
 import { listNamespacesRoute } from './namespaces/list-namespaces.ts';
+import { createOAuthClientRoute } from './namespaces/oauth-clients/create-oauth-client.ts';
+import { deleteOAuthClientRoute } from './namespaces/oauth-clients/delete-oauth-client.ts';
+import { listOAuthClientsRoute } from './namespaces/oauth-clients/list-oauth-clients.ts';
 import { setNamespaceRoute } from './namespaces/set-namespace.ts';
+import { getSettingsRoute } from './namespaces/settings/get-settings.ts';
+import { patchSettingsRoute } from './namespaces/settings/patch-settings.ts';
+import { webhookRoutes } from './namespaces/webhooks/routes.ts';
 import { listServersRoute } from './servers/list-servers.ts';
+import { clientMetadataRoute } from './setup/client-metadata.ts';
+import { oauthCallbackRoute } from './setup/oauth-callback.ts';
+import { setupPageRoutes } from './setup/setup-page.ts';
 
 /** Builds the one origin: every API, and what guards it. Not yet listening. */
 export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<App> {
@@ -56,7 +65,16 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
   createNamespaceRoute(app, deps);
   setNamespaceRoute(app, deps);
   deleteNamespaceRoute(app, deps);
+  getSettingsRoute(app, deps);
+  patchSettingsRoute(app, deps);
+  listOAuthClientsRoute(app, deps);
+  createOAuthClientRoute(app, deps);
+  deleteOAuthClientRoute(app, deps);
+  webhookRoutes(app, deps);
   listServersRoute(app);
+  setupPageRoutes(app, deps);
+  oauthCallbackRoute(app, deps);
+  clientMetadataRoute(app, deps);
   await app.register(async (scope: App) => connectRoutes(scope, deps), { prefix: '/connect' });
   await app.register(async (scope: App) => {
     // The same routes once more; the document describes them once.

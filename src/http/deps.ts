@@ -6,18 +6,22 @@ import type {
   RawServerDefault,
 } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { SetupTickets } from '../connections/setup/ticket.ts';
 import type { GatewayDeps } from '../gateway/deps.ts';
 import type { KeyVerifier } from '../identity/api-keys.ts';
 import type { NamespaceDirectory } from '../identity/namespaces.ts';
 import type { Permission, Principal } from '../identity/principal.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { AllowList } from './allow-list.ts';
+import type { BrowserGuard } from './setup/browser-guard.ts';
 
 /** What the routes need, handed down from `compose.ts`. */
 export interface HttpDeps extends GatewayDeps {
   keys: KeyVerifier;
   namespaces: NamespaceDirectory;
   allowList: AllowList;
+  tickets: SetupTickets;
+  browsers: BrowserGuard;
 }
 
 /** The Fastify instance, whose routes are typed by their zod schemas. */

@@ -1,6 +1,12 @@
 import { homedir } from 'node:os';
 import { describe, expect, test } from 'vitest';
-import { type ConfigError, describeSettings, readConfig, unknownSettings } from './config.ts';
+import {
+  type ConfigError,
+  describeSettings,
+  readConfig,
+  readNewMasterKey,
+  unknownSettings,
+} from './config.ts';
 
 function problems(env: Record<string, string>): string[] {
   try {
@@ -70,6 +76,15 @@ describe('readConfig', () => {
     });
     expect(JSON.stringify(config)).not.toMatch(/sentinel|ssss/);
   });
+});
+
+test('readNewMasterKey takes what PATCHBAY_MASTER_KEY would, and names its own variable', () => {
+  const bytes = Buffer.alloc(32, 'n');
+  expect(readNewMasterKey({ PATCHBAY_NEW_MASTER_KEY: bytes.toString('base64') })?.reveal()).toEqual(bytes);
+  expect(readNewMasterKey({ PATCHBAY_NEW_MASTER_KEY: '' })).toBeUndefined();
+  expect(() => readNewMasterKey({ PATCHBAY_NEW_MASTER_KEY: 'x' })).toThrow(
+    /^PATCHBAY_NEW_MASTER_KEY is not 32 bytes/,
+  );
 });
 
 test('unknownSettings finds typing errors', () => {

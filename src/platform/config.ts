@@ -25,6 +25,8 @@ export interface Config {
   allowedHosts: string[];
   /** Origins besides the public URL and loopback; `['*']` allows any. */
   allowedOrigins: string[];
+  /** Our client metadata document, if it is hosted elsewhere than here. */
+  oauthClientMetadataUrl: URL | undefined;
   logLevel: string;
 }
 
@@ -152,6 +154,12 @@ const settings = {
     'More browser origins to answer to, comma-separated: https://app.example.com, or * for all.',
     z.string().optional().transform(parseOrigins),
   ),
+  oauthClientMetadataUrl: setting(
+    'PATCHBAY_OAUTH_CLIENT_METADATA_URL',
+    '<public URL>/.well-known/oauth-client, while that is https',
+    'Where authorization servers find our client metadata document, if it is hosted elsewhere.',
+    z.string().transform(parseClientMetadataUrl).optional(),
+  ),
   logLevel: setting(
     'PATCHBAY_LOG_LEVEL',
     'info',
@@ -191,6 +199,14 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   return config as unknown as Config;
 }
 
+/** The new master key for `patchbay keys rotate`, which alone reads it. Throws ConfigError. */
+export function readNewMasterKey(env: Record<string, string | undefined>): Config['masterKey'] {
+  const name = 'PATCHBAY_NEW_MASTER_KEY';
+  const result = settings.masterKey.schema.safeParse(env[name] || undefined);
+  if (result.success) return result.data;
+  throw new ConfigError(result.error.issues.map((issue) => `${name} ${issue.message}.`));
+}
+
 /** Variables that look like settings of ours but are none: probably typing errors. */
 export function unknownSettings(env: Record<string, string | undefined>): string[] {
   const known = new Set(Object.values(settings).map((entry) => entry.name));
@@ -207,6 +223,16 @@ function parsePublicUrl(text: string, context: z.RefinementCtx): URL {
   }
   if (url.pathname !== '/' || url.search || url.hash || url.username || url.password) {
     context.addIssue({ code: 'custom', message: 'must be an origin: no path, query, fragment or user' });
+    return z.NEVER;
+  }
+  return url;
+}
+
+/** A client id of this kind is an https URL with a path (MCP 2026-07-28, basic/authorization, CIMD). */
+function parseClientMetadataUrl(text: string, context: z.RefinementCtx): URL {
+  const url = URL.parse(text);
+  if (url?.protocol !== 'https:' || url.pathname === '/' || url.hash || url.username) {
+    context.addIssue({ code: 'custom', message: 'is no https:// URL with a path' });
     return z.NEVER;
   }
   return url;

@@ -22,10 +22,15 @@ export const defaultLimits = {
   connectMs: 8_000,
   /** A whole probe, every request of it together. Below the 30 s that create and set promise. */
   probeMs: 20_000,
+  /** A probe with all that it leads to: a second one, and the search for a login. */
+  lookMs: 28_000,
   /** How long a set starts over, each time with a probe, when other requests change the connection meanwhile. */
   setRetryMs: 8_000,
   /** The first question of a probe, so that a server that hangs on it can still be asked the other. */
   discoverMs: 8_000,
+  /** Time and size of `/.well-known/mcp-config`, fetched beside a probe (design §8). */
+  mcpConfigMs: 2_000,
+  mcpConfigBytes: 64 * 1024,
   /** Listing tools of one connection, all pages together. */
   listToolsMs: 20_000,
   /** What one dead connection may cost `GET /{ns}/.tools`. */
@@ -92,12 +97,19 @@ export const defaultLimits = {
   renewLeaseMs: 15_000,
   /** How long a caller waits for a renewal that another process does. */
   renewWaitMs: 20_000,
+  renewPollMs: 100,
   /** Backoff between renewals while the authorization server fails. */
   renewRetryMinMs: 1_000,
   renewRetryMaxMs: 5 * 60_000,
   /** A login, from the setup page to the callback; and a setup ticket (design §8). */
   loginMs: 10 * 60_000,
   setupTicketMs: 60 * 60_000,
+  /** Largest form that the setup page takes. */
+  setupFormBytes: 64 * 1024,
+  /** Logins that one connection may have begun and not finished; the oldest give way. */
+  loginsPerConnection: 20,
+  /** How long the deletion of a connection waits for its authorization server. */
+  revokeMs: 3_000,
   /** How often one connection may be sent back for more scopes before the refusal counts as final. */
   stepUps: 3,
 
@@ -124,6 +136,13 @@ export const defaultLimits = {
   /** A string of serverInfo longer than this is cut. */
   serverInfoChars: 4096,
   serverInfoIcons: 16,
+  /** Inputs that a server may ask of the users of its connections (api.md §4), and how deep objects nest in them. */
+  inputsPerConnection: 20,
+  inputNesting: 4,
+  /** An input with a longer name is left out; longer texts are cut. */
+  inputNameChars: 128,
+  inputLabelChars: 100,
+  inputDescriptionChars: 500,
   /** Page sizes. */
   connectionsPage: 100,
   namespacesPage: 50,
@@ -134,6 +153,29 @@ export const defaultLimits = {
   privateKeyChars: 16 * 1024,
   /** Return URLs in the settings of one namespace. */
   returnUrlsPerNamespace: 20,
+
+  /** Sealed values that a rotation of keys writes in one transaction. */
+  resealBatchRows: 200,
+  /** How long a replaced data key stays where a server may yet store what it sealed with it. */
+  replacedDataKeyMs: 10 * 60_000,
+
+  /** Webhooks of one namespace. */
+  webhooksPerNamespace: 20,
+  /** One attempt to deliver an event, up to the head of the answer. */
+  webhookAttemptMs: 10_000,
+  /** How much of an answer is drained to keep its socket. */
+  webhookAnswerBytes: 16 * 1024,
+  /** Backoff between attempts, and the age at which an event is given up. */
+  webhookRetryMinMs: 5_000,
+  webhookRetryMaxMs: 4 * 3_600_000,
+  webhookGiveUpMs: 3 * 24 * 3_600_000,
+  /** Events that wait for one webhook; the oldest go first. */
+  webhookQueuePerHook: 10_000,
+  /** Attempts of one process at once: all together, and to one webhook. */
+  webhookConcurrency: 64,
+  webhookConcurrencyPerHook: 4,
+  /** How often a process looks for events that another one queued or left behind. */
+  webhookSweepMs: 5_000,
 
   /** Answers under way at SIGTERM get this long. */
   drainMs: 10_000,

@@ -14,6 +14,8 @@ export interface Exchange {
   status: number;
   sessionId: string | undefined;
   retryAfter: string | undefined;
+  /** WWW-Authenticate. */
+  challenge: string | undefined;
   /** The JSON-RPC answer, if there was one; error statuses may carry one too. */
   answer: RpcAnswer | undefined;
 }
@@ -50,6 +52,7 @@ export async function exchange(
       status,
       sessionId: singleValue(response.headers['mcp-session-id']),
       retryAfter: singleValue(response.headers['retry-after']),
+      challenge: singleValue(response.headers['www-authenticate']),
     };
     if (id === undefined) {
       discard(body);
@@ -64,9 +67,10 @@ export async function exchange(
 }
 
 /** The JSON-RPC answer of an exchange, errors included. Throws the UpstreamFault that its status stands for. */
-export function answerOf({ status, retryAfter, answer }: Exchange, target: Target): RpcAnswer {
+export function answerOf(exchanged: Exchange, target: Target): RpcAnswer {
+  const { status, answer } = exchanged;
   if (answer && !isFaultStatus(status)) return answer;
-  throw faultOfStatus(status, target, retryAfter);
+  throw faultOfStatus(status, target, exchanged);
 }
 
 async function post(

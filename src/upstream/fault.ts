@@ -49,6 +49,18 @@ export class UpstreamFault extends Error {
   }
 }
 
+/** The upstream answered 401 or 403. `challenge` is its WWW-Authenticate header. */
+export class CredentialsRefused extends UpstreamFault {
+  readonly status: number;
+  readonly challenge: string | undefined;
+
+  constructor(status: number, challenge: string | undefined) {
+    super('refused_credentials', `${refusedCredentials} (${status})`);
+    this.status = status;
+    this.challenge = challenge;
+  }
+}
+
 /** How the message of a refusal begins; what follows is the status. */
 export const refusedCredentials = 'upstream refused the credentials';
 
@@ -79,11 +91,13 @@ export function isFaultStatus(status: number): boolean {
 }
 
 /** The fault that an HTTP status other than 2xx stands for. */
-export function faultOfStatus(status: number, target: Target, retryAfter?: string): UpstreamFault {
+export function faultOfStatus(
+  status: number,
+  target: Target,
+  { retryAfter, challenge }: { retryAfter: string | undefined; challenge: string | undefined },
+): UpstreamFault {
   if (status === 429) return new UpstreamBusy(retryAfter);
-  if (status === 401 || status === 403) {
-    return new UpstreamFault('refused_credentials', `${refusedCredentials} (${status})`);
-  }
+  if (status === 401 || status === 403) return new CredentialsRefused(status, challenge);
   const message = `upstream answered ${status} at ${shownPath(target)}`;
   return new UpstreamFault(status >= 500 ? 'server_error' : 'wrong_answer', message);
 }

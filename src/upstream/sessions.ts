@@ -134,7 +134,10 @@ export function createSessionPool(transport: Transport, clock: Clock): SessionPo
   return {
     find(target, revision) {
       const session = sessions.get(key(target, revision));
-      if (session) session.usedAt = clock.elapsed();
+      if (!session) return undefined;
+      session.usedAt = clock.elapsed();
+      // The same target may carry a renewed token by now.
+      session.target = target;
       return session;
     },
     async acquire(target, revision) {

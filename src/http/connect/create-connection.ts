@@ -23,7 +23,7 @@ export function createConnectionRoute(app: App, deps: HttpDeps): void {
     },
     async (request, reply) => {
       const connection = await createConnection(deps, request.params.namespace, request.body ?? {});
-      return reply.code(201).send(present(connection));
+      return reply.code(201).send(present(connection, deps.setupUrl));
     },
   );
 }

@@ -23,7 +23,7 @@ export function getConnectionRoute(app: App, deps: HttpDeps): void {
       const show = (connection: Connection | undefined) => {
         if (!connection) throw new ApiError('connection_not_found');
         healer.nudge(connection);
-        return present(connection);
+        return present(connection, deps.setupUrl);
       };
       const found = resolver.find(namespace, connectionId);
       if (found instanceof Promise) return found.then(show);

@@ -52,7 +52,10 @@ export function listConnectionsRoute(app: App, deps: HttpDeps): void {
         metadata: metadataFilters(rest, deps.limits.metadataFilters),
       };
       const page = await listConnections(deps.store, request.params.namespace, query);
-      return { connections: page.connections.map(present), nextCursor: page.nextCursor };
+      return {
+        connections: page.connections.map((connection) => present(connection, deps.setupUrl)),
+        nextCursor: page.nextCursor,
+      };
     },
   );
 }

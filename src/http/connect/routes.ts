@@ -8,6 +8,7 @@ import { listConnectionsRoute } from './list-connections.ts';
 import { listNamespaceToolsRoute } from './list-namespace-tools.ts';
 import { listToolsRoute } from './list-tools.ts';
 import { mcpEndpointRoutes } from './mcp-endpoint.ts';
+import { renewSetupRoute } from './renew-setup.ts';
 import { setConnectionRoute } from './set-connection.ts';
 
 /** The Connect API below one prefix; the app mounts it at `/connect` and at the root (design §4). */
@@ -21,5 +22,6 @@ export function connectRoutes(app: App, deps: HttpDeps): void {
   getToolRoute(app, deps);
   callToolRoute(app, deps);
   listNamespaceToolsRoute(app, deps);
+  renewSetupRoute(app, deps);
   mcpEndpointRoutes(app, deps);
 }

@@ -31,7 +31,7 @@ export function setConnectionRoute(app: App, deps: HttpDeps): void {
     async (request, reply) => {
       const { namespace, connectionId } = request.params;
       const { connection, created } = await setConnection(deps, namespace, connectionId, request.body ?? {});
-      return reply.code(created ? 201 : 200).send(present(connection));
+      return reply.code(created ? 201 : 200).send(present(connection, deps.setupUrl));
     },
   );
 }

@@ -1,10 +1,12 @@
 import type { Dispatcher } from 'undici';
 import type { Limits } from '../limits.ts';
 
+type Sendable = ConstructorParameters<typeof Headers>[0];
+
 /** What a guarded request may carry; bodies are small and known beforehand. */
 export interface GuardedRequest {
   method?: string;
-  headers?: HeadersInit;
+  headers?: Sendable;
   body?: string | URLSearchParams | null;
   signal?: AbortSignal | null;
 }
@@ -48,7 +50,7 @@ export function createGuardedFetch(dispatcher: Dispatcher, limits: Limits): Guar
   };
 }
 
-function sentHeaders(given: HeadersInit | undefined, body: GuardedRequest['body']): Headers {
+function sentHeaders(given: Sendable | undefined, body: GuardedRequest['body']): Headers {
   const headers = new Headers(given);
   if (body instanceof URLSearchParams && !headers.has('content-type')) {
     headers.set('content-type', 'application/x-www-form-urlencoded');

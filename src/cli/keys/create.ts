@@ -1,10 +1,10 @@
-import { createApiKey } from '../identity/api-keys.ts';
-import { ensureFirstOrganization, findFirstOrganization } from '../identity/first-start.ts';
-import { systemClock } from '../platform/clock.ts';
-import { ConfigError, readConfig } from '../platform/config.ts';
-import { prepareDataDirectory } from '../platform/data-directory.ts';
-import { openStore, type Store } from '../platform/store/store.ts';
-import { explainStartFailure } from './start-failure.ts';
+import { createApiKey } from '../../identity/api-keys.ts';
+import { ensureFirstOrganization, findFirstOrganization } from '../../identity/first-start.ts';
+import { systemClock } from '../../platform/clock.ts';
+import { ConfigError, readConfig } from '../../platform/config.ts';
+import { prepareDataDirectory } from '../../platform/data-directory.ts';
+import { openStore, type Store } from '../../platform/store/store.ts';
+import { explainStartFailure } from '../start-failure.ts';
 
 /** `patchbay keys create`: replaces a lost first key, by way of the store itself. Returns the exit code. */
 export async function createKey(

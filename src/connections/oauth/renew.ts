@@ -1,0 +1,155 @@
+import { backoffMs } from '../../platform/backoff.ts';
+import { UpstreamFault } from '../../upstream/fault.ts';
+import { type ConnectionsDeps, staleKey } from '../deps.ts';
+import { clientAuthentication, forgetRegistration, fromConfigured } from './clients.ts';
+import { findConfiguredClientById } from './configured-clients.ts';
+import { type Grant, grantColumns, readGrant } from './grant.ts';
+import { refreshTokens, requestClientToken, TokenRefused } from './token-request.ts';
+
+/**
+ * Renews grants: one renewal per connection at a time, in all processes that share the store. A rotating server takes
+ * a second use of a refresh token for theft and revokes everything (pains 4, 5), so only the holder of the claim in
+ * the row asks, stores what it got before anyone uses it, and only if the row still holds what it sent.
+ */
+export interface Renewer {
+  /**
+   * Resolves with the grant that counts now: renewed by us, or by somebody else meanwhile; undefined if there is none
+   * any more. `seen` is the version that was found wanting.
+   * Throws TokenRefused when the server ended the grant, UpstreamFault `unreachable` while it fails.
+   */
+  renew(connectionUid: string, seen: number): Promise<Grant | undefined>;
+  /** Waits for renewals under way: one that was sent must be stored. */
+  settled(): Promise<void>;
+}
+
+/** Builds the renewer of this process. */
+export function createRenewer(deps: ConnectionsDeps): Renewer {
+  const { store, clock, limits, log } = deps;
+  const running = new Map<string, Promise<Grant | undefined>>();
+
+  async function renew(connectionUid: string, seen: number): Promise<Grant | undefined> {
+    const start = clock.elapsed();
+    for (;;) {
+      const grant = await readGrant(deps, connectionUid);
+      if (!grant || grant.version !== seen) return grant;
+      const waitMs = (grant.refreshAt ?? 0) - clock.now();
+      // Further off than any retry is ever set: the clock has gone back since.
+      if (waitMs > 0 && waitMs <= limits.renewRetryMaxMs) {
+        throw new UpstreamFault(
+          'unreachable',
+          'the login could not be renewed; the next attempt is due soon',
+        );
+      }
+      if (await claim(grant)) return ask(grant);
+      if (clock.elapsed() - start > limits.renewWaitMs) {
+        throw new UpstreamFault('unreachable', 'the login is being renewed for too long');
+      }
+      await new Promise<void>((resolve) => clock.after(limits.renewPollMs, resolve));
+    }
+  }
+
+  async function claim({ connectionUid, version }: Grant): Promise<boolean> {
+    const now = clock.now();
+    const claimed = await store.db
+      .updateTable('grants')
+      .set({ refresh_claim: now + limits.renewLeaseMs })
+      .where('connection_uid', '=', connectionUid)
+      .where('version', '=', version)
+      .where((row) =>
+        row.or([
+          row('refresh_claim', 'is', null),
+          row('refresh_claim', '<=', now),
+          // Longer than any claim is made: the clock has gone back since.
+          row('refresh_claim', '>', now + limits.renewLeaseMs),
+        ]),
+      )
+      .executeTakeFirst();
+    return claimed.numUpdatedRows > 0n;
+  }
+
+  /** With the claim held. */
+  async function ask(grant: Grant): Promise<Grant | undefined> {
+    const requestedAt = clock.now();
+    try {
+      const request = await requestOf(grant);
+      const signal = AbortSignal.timeout(limits.fetchMs);
+      const tokens = grant.refreshToken
+        ? await refreshTokens(deps.oauth.fetch, request, grant.refreshToken, signal)
+        : await requestClientToken(deps.oauth.fetch, request, grant.scope, signal);
+      return await keep(grant, { ...grant, ...request, tokens, requestedAt });
+    } catch (error) {
+      if (error instanceof TokenRefused) {
+        if (error.code === 'invalid_client' && grant.client.origin === 'registered') {
+          const { issuer } = grant.server;
+          await forgetRegistration(deps, grant.namespace, issuer, grant.client.information.client_id);
+        }
+      } else await postpone(grant);
+      throw error;
+    }
+  }
+
+  async function requestOf({ namespace, server, client }: Grant) {
+    if (client.configuredId === undefined) return { server, client, authentication: undefined };
+    const configured = await findConfiguredClientById(deps, namespace, client.configuredId);
+    if (!configured) throw new TokenRefused('invalid_client');
+    const authentication = await clientAuthentication(configured, server.issuer);
+    return { server, client: fromConfigured(configured), authentication };
+  }
+
+  /** Durable before it is used: a rotated token that is lost takes the login with it. */
+  async function keep(grant: Grant, renewed: Parameters<typeof grantColumns>[3]): Promise<Grant | undefined> {
+    const { connectionUid, namespace, version } = grant;
+    const columns = await grantColumns(deps.keyring, namespace, connectionUid, renewed);
+    await store.write(async (transaction, stale) => {
+      const updated = await transaction
+        .updateTable('grants')
+        .set({ ...columns, version: version + 1 })
+        .where('connection_uid', '=', connectionUid)
+        .where('version', '=', version)
+        .executeTakeFirst();
+      if (updated.numUpdatedRows === 0n) return;
+      const connection = await transaction
+        .selectFrom('connections')
+        .select(['namespace', 'id'])
+        .where('uid', '=', connectionUid)
+        .executeTakeFirstOrThrow();
+      stale(staleKey(connection.namespace, connection.id));
+    });
+    return readGrant(deps, connectionUid);
+  }
+
+  async function postpone({ connectionUid, version, refreshAttempt }: Grant): Promise<void> {
+    const { renewRetryMinMs, renewRetryMaxMs } = limits;
+    await store.db
+      .updateTable('grants')
+      .set({
+        refresh_claim: null,
+        refresh_attempt: refreshAttempt + 1,
+        refresh_at: clock.now() + backoffMs(refreshAttempt, renewRetryMinMs, renewRetryMaxMs),
+      })
+      .where('connection_uid', '=', connectionUid)
+      .where('version', '=', version)
+      .execute();
+  }
+
+  return {
+    renew(connectionUid, seen) {
+      const key = `${connectionUid}:${seen}`;
+      let work = running.get(key);
+      if (!work) {
+        work = renew(connectionUid, seen).finally(() => running.delete(key));
+        work.catch((error: unknown) => {
+          log.warn(
+            { connection: connectionUid, reason: (error as Error).message },
+            'a login was not renewed',
+          );
+        });
+        running.set(key, work);
+      }
+      return work;
+    },
+    async settled() {
+      await Promise.allSettled(running.values());
+    },
+  };
+}

@@ -1,0 +1,68 @@
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { parseCookie, stringifySetCookie } from 'cookie';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Keyring } from '../../platform/keyring.ts';
+
+/**
+ * Tells browsers apart on the setup page. A cookie holds a secret of the browser, which stands for no user and no
+ * right; forms carry a value derived from it, so that no other site can send one (CSRF), and a login comes back only
+ * to the browser that began it (MCP 2026-07-28, security best practices).
+ */
+export interface BrowserGuard {
+  /** The secret of the browser, set in its cookie if it has none yet. */
+  ensure(request: FastifyRequest, reply: FastifyReply): string;
+  /** The secret, if the browser has one. */
+  read(request: FastifyRequest): string | undefined;
+  /** The value that a form of this browser carries. */
+  csrf(browser: string): string;
+  /** Whether a form came from a page that this browser was given. */
+  isOwnForm(browser: string | undefined, csrf: string): boolean;
+}
+
+const lifeSeconds = 24 * 60 * 60;
+
+/** Builds it on a key of its own, derived from the master key. `publicUrl` says whether cookies can be secure. */
+export function createBrowserGuard(keyring: Keyring, publicUrl: () => URL): BrowserGuard {
+  const key = keyring.derive('setup csrf');
+  // RFC 6265bis §4.1.3.2: a __Host- cookie is from this host and over TLS. Plain http is for a trial on loopback.
+  const isSecure = () => publicUrl().protocol === 'https:';
+  const cookieName = () => (isSecure() ? '__Host-patchbay-setup' : 'patchbay-setup');
+
+  function read(request: FastifyRequest): string | undefined {
+    const value = parseCookie(request.headers.cookie ?? '')[cookieName()];
+    return value !== undefined && /^[\w-]{43}$/.test(value) ? value : undefined;
+  }
+
+  function csrf(browser: string): string {
+    return createHmac('sha256', key.reveal()).update(browser).digest('base64url');
+  }
+
+  return {
+    read,
+    csrf,
+    ensure(request, reply) {
+      const known = read(request);
+      if (known) return known;
+      const made = randomBytes(32).toString('base64url');
+      reply.header(
+        'set-cookie',
+        stringifySetCookie({
+          name: cookieName(),
+          value: made,
+          path: '/',
+          httpOnly: true,
+          // Lax: the provider sends the browser back by a link from its own site.
+          sameSite: 'lax',
+          secure: isSecure(),
+          maxAge: lifeSeconds,
+        }),
+      );
+      return made;
+    },
+    isOwnForm(browser, given) {
+      if (browser === undefined) return false;
+      const [one, other] = [Buffer.from(csrf(browser)), Buffer.from(given)];
+      return one.length === other.length && timingSafeEqual(one, other);
+    },
+  };
+}

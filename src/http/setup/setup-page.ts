@@ -1,0 +1,141 @@
+import { z } from 'zod';
+import type { Connection } from '../../connections/connection.ts';
+import { findConnectionByUid } from '../../connections/find.ts';
+import { startLogin } from '../../connections/oauth/start-login.ts';
+import { setConnection } from '../../connections/set.ts';
+import { ApiError } from '../../platform/errors.ts';
+import { UpstreamFault } from '../../upstream/fault.ts';
+import type { App, HttpDeps } from '../deps.ts';
+import { renderContinue } from './continue.ts';
+import { renderNotice } from './notice.ts';
+import { openSetup } from './open-setup.ts';
+import { sendOutcome, sendPage, setupPath } from './outcome.ts';
+import { renderSetupForm } from './setup-form.ts';
+import { enteredValues, setupFormOf } from './setup-model.ts';
+
+const path = '/:namespace/:connectionId/setup';
+const params = z.object({ namespace: z.string(), connectionId: z.string() });
+const config = { permission: 'public', checkOrigin: true } as const;
+
+/**
+ * The setup page, where a person gives a connection what it waits for. `GET` shows it and starts nothing; `POST` saves
+ * what was entered, and sends the person on to log in where that is needed. The link's ticket is the permission
+ * (design §8, Setup tickets).
+ */
+export function setupPageRoutes(app: App, deps: HttpDeps): void {
+  app.register(async (scope: App) => {
+    scope.removeAllContentTypeParsers();
+    scope.addContentTypeParser(
+      'application/x-www-form-urlencoded',
+      { parseAs: 'string', bodyLimit: deps.limits.setupFormBytes },
+      (_request, body, done) => done(null, new URLSearchParams(body as string)),
+    );
+
+    scope.get(path, { config, schema: { hide: true, params } }, async (request, reply) => {
+      const setup = await openSetup(deps, request);
+      if ('page' in setup) return sendPage(reply, setup.status, setup.page);
+      const { opened, returnUrl } = setup;
+      const form = setupFormOf(opened.connection, {
+        headers: opened.headers,
+        hasGrant: opened.grant !== undefined,
+        action: request.url,
+        csrf: deps.browsers.csrf(deps.browsers.ensure(request, reply)),
+        returnUrl,
+      });
+      if (form.fields.length === 0 && !form.login)
+        return sendOutcome(deps, reply, opened.connection, returnUrl);
+      return sendPage(reply, 200, renderSetupForm(form));
+    });
+
+    scope.post(path, { config, schema: { hide: true, params } }, async (request, reply) => {
+      const setup = await openSetup(deps, request);
+      if ('page' in setup) return sendPage(reply, setup.status, setup.page);
+      const { returnUrl } = setup;
+      const { connection } = setup.opened;
+      const form = request.body instanceof URLSearchParams ? request.body : new URLSearchParams();
+      const browser = deps.browsers.read(request);
+      if (browser === undefined || !deps.browsers.isOwnForm(browser, form.get('csrf') ?? '')) {
+        const notice = {
+          kind: 'failure',
+          title: 'This form did not come from its page',
+          text: 'Your browser did not send back the cookie that the page had set.',
+          hint: 'Allow cookies for this site, open the link again, and send the form from there.',
+          action: { href: request.url, label: 'Open the page again' },
+        } as const;
+        return sendPage(reply, 403, renderNotice(notice));
+      }
+      const again = async (uid: string, problem: string) => {
+        const current = await findConnectionByUid(deps.store, uid);
+        if (!current) return sendOutcome(deps, reply, connection, returnUrl);
+        const { headers, grant } = await deps.credentials.open(current);
+        const page = setupFormOf(current, {
+          headers,
+          hasGrant: grant !== undefined,
+          action: setupPath(deps, current, returnUrl),
+          csrf: deps.browsers.csrf(browser),
+          returnUrl,
+          problem,
+          entered: Object.fromEntries(form),
+        });
+        return sendPage(reply, 422, renderSetupForm(page));
+      };
+      try {
+        const saved = await saveInputs(deps, connection, form);
+        if (saved.status.state === 'input_required') {
+          return await again(saved.uid, 'Fill in what is required.');
+        }
+        if (saved.status.state === 'error' && saved !== connection) {
+          return await again(saved.uid, `The server answered: ${saved.status.message}.`);
+        }
+        const need = loginNeed(saved, setup.opened.grant);
+        if (!need) return await sendOutcome(deps, reply, saved, returnUrl);
+        const url = await startLogin(deps, saved, need, browser, returnUrl);
+        return sendPage(reply, 200, renderContinue({ url: url.href, host: url.host }));
+      } catch (error) {
+        if (error instanceof UpstreamFault)
+          return again(connection.uid, `The login cannot start: ${error.message}.`);
+        if (error instanceof ApiError && error.status < 500) return again(connection.uid, error.message);
+        throw error;
+      }
+    });
+  });
+}
+
+/** Stores what was entered as a PUT of the same would; the connection as it was if there was nothing to enter. */
+async function saveInputs(
+  deps: HttpDeps,
+  connection: Connection,
+  form: URLSearchParams,
+): Promise<Connection> {
+  const { inputs, namespace, id, mcpUrl, status } = connection;
+  if (!inputs || status.state === 'auth_required') return connection;
+  const entered = enteredValues(inputs, form);
+  const isSame = Object.keys({ ...entered.headers, ...entered.query }).length === 0;
+  if (isSame && status.state !== 'input_required') return connection;
+  const url = new URL(mcpUrl);
+  for (const [name, value] of Object.entries(entered.query)) url.searchParams.set(name, value);
+  const { headers } = await deps.credentials.open(connection);
+  const merged = { ...withoutNames(headers, Object.keys(entered.headers)), ...entered.headers };
+  const saved = await setConnection(deps, namespace, id, {
+    ...(status.state === 'input_required' && { mcpUrl: url.href }),
+    headers: merged,
+  });
+  return saved.connection;
+}
+
+/** Header names are the same in any case (RFC 9110 §5.1). */
+function withoutNames(headers: Record<string, string>, names: readonly string[]): Record<string, string> {
+  const lower = new Set(names.map((name) => name.toLowerCase()));
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !lower.has(name.toLowerCase())));
+}
+
+/** What the login is for: what the connection waits for, or once more what it was granted. */
+function loginNeed(
+  connection: Connection,
+  grant: { scope: string | undefined; resourceMetadataUrl: string | undefined; stepUps: number } | undefined,
+) {
+  if (connection.status.state === 'auth_required') {
+    return connection.login ?? { scope: undefined, resourceMetadataUrl: undefined, stepUps: 0 };
+  }
+  return grant;
+}

@@ -1,0 +1,85 @@
+import { z } from 'zod';
+import { ApiError } from '../platform/errors.ts';
+import type { Limits } from '../platform/limits.ts';
+import type { Store } from '../platform/store/store.ts';
+import { lockNamespace } from './lock-namespace.ts';
+import { returnUrlProblem } from './return-url.ts';
+
+/** The settings of a namespace, as they are stored and as the API shows them. */
+export const namespaceSettingsSchema = z
+  .strictObject({
+    returnUrls: z.array(z.string()).meta({
+      description:
+        'Where people may be sent back to after setup: same origin, same path or below. https://, or http:// on loopback.',
+      examples: [['https://app.example.com/integrations']],
+    }),
+  })
+  .meta({ id: 'NamespaceSettings' });
+
+export const namespaceSettingsPatchSchema = namespaceSettingsSchema.partial();
+
+export type NamespaceSettings = z.infer<typeof namespaceSettingsSchema>;
+export type NamespaceSettingsPatch = z.infer<typeof namespaceSettingsPatchSchema>;
+
+/** The settings of namespace `name`. Throws ApiError `namespace_not_found`. */
+export async function readNamespaceSettings(store: Store, name: string): Promise<NamespaceSettings> {
+  const row = await store.db
+    .selectFrom('namespaces')
+    .select('settings')
+    .where('name', '=', name)
+    .executeTakeFirst();
+  if (!row) throw new ApiError('namespace_not_found');
+  return parse(row.settings);
+}
+
+/**
+ * Changes the settings that `patch` names, each as a whole, and returns all of them. Throws ApiError
+ * `validation_error`, and `namespace_not_found` if the organization has no such namespace (any more).
+ */
+export async function patchNamespaceSettings(
+  { store, limits }: { store: Store; limits: Limits },
+  organizationId: string,
+  name: string,
+  patch: NamespaceSettingsPatch,
+): Promise<NamespaceSettings> {
+  const checked: Partial<NamespaceSettings> = patch.returnUrls
+    ? { returnUrls: checkReturnUrls(patch.returnUrls, limits) }
+    : {};
+  return store.write(async (transaction, stale) => {
+    const row = await lockNamespace(transaction, name);
+    if (row?.organization_id !== organizationId) throw new ApiError('namespace_not_found');
+    const settings = { ...parse(row.settings), ...checked };
+    await transaction
+      .updateTable('namespaces')
+      .set({ settings: JSON.stringify(settings) })
+      .where('name', '=', name)
+      .execute();
+    stale(`namespace:${name}`);
+    return settings;
+  });
+}
+
+/** Settings that were never set, or did not exist yet when the row was written, have their first values. */
+function parse(stored: string | null): NamespaceSettings {
+  return { returnUrls: [], ...(stored === null ? {} : JSON.parse(stored)) };
+}
+
+/** The URLs in the form in which they are compared: WHATWG `href`. */
+function checkReturnUrls(urls: readonly string[], limits: Limits): string[] {
+  if (urls.length > limits.returnUrlsPerNamespace) {
+    refuse('returnUrls', `must have at most ${limits.returnUrlsPerNamespace} entries`);
+  }
+  return urls.map((text, index) => {
+    const problem = returnUrlProblem(text);
+    if (problem) refuse(`returnUrls.${index}`, problem);
+    const { href } = new URL(text);
+    if (href.length > limits.urlChars) {
+      refuse(`returnUrls.${index}`, `must be at most ${limits.urlChars} characters`);
+    }
+    return href;
+  });
+}
+
+function refuse(field: string, problem: string): never {
+  throw new ApiError('validation_error', { message: `${field}: ${problem}.` });
+}
