@@ -1,4 +1,4 @@
-import type { CredentialsRefused } from '../upstream/fault.ts';
+import { type CredentialsRefused, UpstreamFault } from '../upstream/fault.ts';
 import type { Target } from '../upstream/target.ts';
 import type { Connection } from './connection.ts';
 import type { ConnectionsDeps } from './deps.ts';
@@ -89,7 +89,7 @@ export function createCredentials(deps: ConnectionsDeps, renewer: Renewer): Cred
       return await renewed(opened, grant);
     } catch (fault) {
       // Not run out yet: the old token is as good as it was.
-      if (clock.now() < (grant.expiresAt as number)) return opened;
+      if (fault instanceof UpstreamFault && clock.now() < (grant.expiresAt as number)) return opened;
       throw fault;
     }
   }
@@ -113,8 +113,8 @@ export function createCredentials(deps: ConnectionsDeps, renewer: Renewer): Cred
   }
 
   /**
-   * Ends a grant and makes the connection wait for its user; false if another grant has taken its place: `invalid_grant`
-   * ends only what was sent (pains 5).
+   * Ends a grant and makes the connection wait for its user, unless that was done already; false if another grant has
+   * taken its place: `invalid_grant` ends only what was sent (pains 5).
    */
   async function giveUp(connection: Connection, grant: Grant, need: LoginNeed | undefined): Promise<boolean> {
     const { scope, server, resourceMetadataUrl, stepUps } = grant;
@@ -136,8 +136,8 @@ export function createCredentials(deps: ConnectionsDeps, renewer: Renewer): Cred
       }
       return true;
     } catch (error) {
-      if (error instanceof GrantReplaced) return false;
-      throw error;
+      if (!(error instanceof GrantReplaced)) throw error;
+      return (await readGrant(deps, connection.uid)) === undefined;
     }
   }
 
@@ -150,6 +150,8 @@ export function createCredentials(deps: ConnectionsDeps, renewer: Renewer): Cred
     const at = Math.max(clock.now(), connection.statusAt);
     const finding = { status, at, learned: undefined, inputs: undefined, login };
     const found = { status, columns: findingColumns(finding, 0, deps) };
+    // Not ended at the upstream: what has no credentials any more calls nobody (pains 2).
+    deps.sessions.forget(connection.uid);
     return storeFinding(deps, connection, found, { unlessNewer: false, ...(also && { also }) });
   }
 
@@ -187,17 +189,34 @@ export function createCredentials(deps: ConnectionsDeps, renewer: Renewer): Cred
     return undefined;
   }
 
+  async function recover(
+    used: ResolvedConnection,
+    refusal: CredentialsRefused,
+    wasRenewed: boolean,
+  ): Promise<ResolvedConnection | undefined> {
+    if (refusal.status !== 401) return stepUp(used, refusal);
+    const { grant, connection } = used;
+    const current = await readGrant(deps, connection.uid);
+    // Another call has had it renewed, or given up, meanwhile.
+    if (current?.version !== grant?.version) return current && reopened(connection);
+    if (grant && isRenewable(grant) && !wasRenewed) return renewed(used, grant);
+    return needLogin(used, refusal);
+  }
+
+  const recovering = new Map<string, Promise<ResolvedConnection | undefined>>();
   return {
     open,
     openFresh,
-    async recover(used, refusal, wasRenewed = false) {
-      if (refusal.status !== 401) return stepUp(used, refusal);
-      const { grant, connection } = used;
-      const current = await readGrant(deps, connection.uid);
-      // Another call has had it renewed, or given up, meanwhile.
-      if (current?.version !== grant?.version) return current && reopened(connection);
-      if (grant && isRenewable(grant) && !wasRenewed) return renewed(used, grant);
-      return needLogin(used, refusal);
+    recover(used, refusal, wasRenewed = false) {
+      // Calls that are refused together ask once.
+      const { uid, targetVersion } = used.connection;
+      const key = `${uid}:${targetVersion}:${used.grant?.version}:${refusal.status}:${wasRenewed}`;
+      let work = recovering.get(key);
+      if (!work) {
+        work = recover(used, refusal, wasRenewed).finally(() => recovering.delete(key));
+        recovering.set(key, work);
+      }
+      return work;
     },
   };
 }

@@ -56,7 +56,7 @@ export function createHealer(deps: CredentialedDeps): Healer {
           row.or([
             row('probe_claim', 'is', null),
             row('probe_claim', '<=', clock.now()),
-            row('probe_claim', '>', clock.now() + leaseMs),
+            row('probe_claim', '>', clock.now() + 2 * leaseMs),
           ]),
         )
         .orderBy('probe_at')
@@ -109,8 +109,8 @@ export function createHealer(deps: CredentialedDeps): Healer {
     // Its user must act first; only a login that was just completed asks for a probe (finish-login.ts).
     if (isWaiting(status) && probeAt === null) return;
     const leftMs = (probeClaim ?? 0) - clock.now();
-    // Longer than any claim is ever made: the clock has gone back since.
-    if (leftMs > 0 && leftMs <= leaseMs) return;
+    // Longer than any claim is made, whosever clock is ahead a little: the clock has gone back since.
+    if (leftMs > 0 && leftMs <= 2 * leaseMs) return;
     const claim = clock.now() + leaseMs;
     const claimed = await store.db
       .updateTable('connections')
@@ -179,7 +179,9 @@ export function createHealer(deps: CredentialedDeps): Healer {
   }
 
   function wake(): void {
-    schedule(0);
+    // The end of a sweep sets the timer anew, so what comes meanwhile must not count on it.
+    if (sweeping) sweepAgain = true;
+    else schedule(0);
   }
 
   wake();

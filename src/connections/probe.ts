@@ -86,7 +86,7 @@ function isSameTarget(one: Target, other: Target): boolean {
 }
 
 /** The status of a connection that lacks values which its server requires; undefined if it has them all. */
-export function requireInputs(
+function requireInputs(
   inputs: CredentialProfile | null,
   { headers, mcpUrl }: { headers: Record<string, string>; mcpUrl: string },
 ): Status | undefined {

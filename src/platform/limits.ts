@@ -94,10 +94,12 @@ export const defaultLimits = {
   /** An access token is renewed when it has this long to live. */
   renewAheadMs: 60_000,
   /** How long a process holds the renewal of a grant for itself: longer than the request may take. */
-  renewLeaseMs: 15_000,
+  renewLeaseMs: 20_000,
   /** How long a caller waits for a renewal that another process does. */
-  renewWaitMs: 20_000,
+  renewWaitMs: 25_000,
   renewPollMs: 100,
+  /** Failed renewals whose reason one process remembers. */
+  renewFaults: 10_000,
   /** Backoff between renewals while the authorization server fails. */
   renewRetryMinMs: 1_000,
   renewRetryMaxMs: 5 * 60_000,

@@ -41,6 +41,8 @@ export interface SessionPool {
   uniqueId(): string;
   /** Asks the upstream, with `ping`, whether `session` is lost. Only a clear answer counts. */
   isLost(session: PooledSession): Promise<boolean>;
+  /** Forgets the sessions of a connection without a word to the upstream. */
+  forget(uid: string): void;
   /** Ends the sessions of a connection at the upstream; with `belowVersion`, those of its older targets only. */
   end(uid: string, belowVersion?: number): Promise<void>;
   /** Ends all. */
@@ -167,6 +169,9 @@ export function createSessionPool(transport: Transport, clock: Clock): SessionPo
       };
     },
     drop: forget,
+    forget(uid) {
+      for (const [name, { target }] of sessions) if (target.uid === uid) sessions.delete(name);
+    },
     uniqueId: () => `${idPrefix}${(lastId++).toString(36)}`,
     async isLost(session) {
       let answered: Exchange;

@@ -1,4 +1,7 @@
+import type { Kysely } from 'kysely';
+import { LRUCache } from 'lru-cache';
 import { backoffMs } from '../../platform/backoff.ts';
+import type { Tables } from '../../platform/store/schema.ts';
 import { UpstreamFault } from '../../upstream/fault.ts';
 import { type ConnectionsDeps, staleKey } from '../deps.ts';
 import { clientAuthentication, forgetRegistration, fromConfigured } from './clients.ts';
@@ -26,6 +29,8 @@ export interface Renewer {
 export function createRenewer(deps: ConnectionsDeps): Renewer {
   const { store, clock, limits, log } = deps;
   const running = new Map<string, Promise<Grant | undefined>>();
+  /** Why the last renewal failed, for those who come before the next one is due. */
+  const faults = new LRUCache<string, UpstreamFault>({ max: limits.renewFaults });
 
   async function renew(connectionUid: string, seen: number): Promise<Grant | undefined> {
     const start = clock.elapsed();
@@ -35,10 +40,7 @@ export function createRenewer(deps: ConnectionsDeps): Renewer {
       const waitMs = (grant.refreshAt ?? 0) - clock.now();
       // Further off than any retry is ever set: the clock has gone back since.
       if (waitMs > 0 && waitMs <= limits.renewRetryMaxMs) {
-        throw new UpstreamFault(
-          'unreachable',
-          'the login could not be renewed; the next attempt is due soon',
-        );
+        throw faults.get(connectionUid) ?? notRenewed();
       }
       if (await claim(grant)) return ask(grant);
       if (clock.elapsed() - start > limits.renewWaitMs) {
@@ -59,8 +61,8 @@ export function createRenewer(deps: ConnectionsDeps): Renewer {
         row.or([
           row('refresh_claim', 'is', null),
           row('refresh_claim', '<=', now),
-          // Longer than any claim is made: the clock has gone back since.
-          row('refresh_claim', '>', now + limits.renewLeaseMs),
+          // Longer than any claim is made, whosever clock is ahead a little: the clock has gone back since.
+          row('refresh_claim', '>', now + 2 * limits.renewLeaseMs),
         ]),
       )
       .executeTakeFirst();
@@ -78,20 +80,31 @@ export function createRenewer(deps: ConnectionsDeps): Renewer {
         : await requestClientToken(deps.oauth.fetch, request, grant.scope, signal);
       return await keep(grant, { ...grant, ...request, tokens, requestedAt });
     } catch (error) {
-      if (error instanceof TokenRefused) {
-        if (error.code === 'invalid_client' && grant.client.origin === 'registered') {
-          const { issuer } = grant.server;
-          await forgetRegistration(deps, grant.namespace, issuer, grant.client.information.client_id);
-        }
-      } else await postpone(grant);
-      throw error;
+      const refusal = await judge(grant, error);
+      if (!(refusal instanceof TokenRefused)) await postpone(grant, refusal);
+      throw refusal;
     }
+  }
+
+  /** A client that is not accepted ends the login only if a new login would bring another client. */
+  async function judge({ namespace, server, client }: Grant, error: unknown): Promise<unknown> {
+    if (!(error instanceof TokenRefused) || error.code === 'invalid_grant') return error;
+    if (client.origin !== 'registered') {
+      return new UpstreamFault('unreachable', `the login could not be renewed: ${error.message}`, error);
+    }
+    await forgetRegistration(deps, namespace, server.issuer, client.information.client_id);
+    return error;
   }
 
   async function requestOf({ namespace, server, client }: Grant) {
     if (client.configuredId === undefined) return { server, client, authentication: undefined };
     const configured = await findConfiguredClientById(deps, namespace, client.configuredId);
-    if (!configured) throw new TokenRefused('invalid_client');
+    if (!configured) {
+      throw new UpstreamFault(
+        'unreachable',
+        'the login could not be renewed: its client is no longer configured',
+      );
+    }
     const authentication = await clientAuthentication(configured, server.issuer);
     return { server, client: fromConfigured(configured), authentication };
   }
@@ -100,14 +113,42 @@ export function createRenewer(deps: ConnectionsDeps): Renewer {
   async function keep(grant: Grant, renewed: Parameters<typeof grantColumns>[3]): Promise<Grant | undefined> {
     const { connectionUid, namespace, version } = grant;
     const columns = await grantColumns(deps.keyring, namespace, connectionUid, renewed);
-    await store.write(async (transaction, stale) => {
-      const updated = await transaction
+    await change(connectionUid, (transaction) =>
+      transaction
         .updateTable('grants')
         .set({ ...columns, version: version + 1 })
         .where('connection_uid', '=', connectionUid)
         .where('version', '=', version)
-        .executeTakeFirst();
-      if (updated.numUpdatedRows === 0n) return;
+        .executeTakeFirst(),
+    );
+    faults.delete(connectionUid);
+    return readGrant(deps, connectionUid);
+  }
+
+  async function postpone({ connectionUid, version, refreshAttempt }: Grant, fault: unknown): Promise<void> {
+    const { renewRetryMinMs, renewRetryMaxMs } = limits;
+    if (fault instanceof UpstreamFault) faults.set(connectionUid, fault);
+    await change(connectionUid, (transaction) =>
+      transaction
+        .updateTable('grants')
+        .set({
+          refresh_claim: null,
+          refresh_attempt: refreshAttempt + 1,
+          refresh_at: clock.now() + backoffMs(refreshAttempt, renewRetryMinMs, renewRetryMaxMs),
+        })
+        .where('connection_uid', '=', connectionUid)
+        .where('version', '=', version)
+        .executeTakeFirst(),
+    );
+  }
+
+  /** Changes the row of a grant, and tells every process if there was something to change. */
+  async function change(
+    connectionUid: string,
+    update: (transaction: Kysely<Tables>) => Promise<{ numUpdatedRows: bigint }>,
+  ): Promise<void> {
+    await store.write(async (transaction, stale) => {
+      if ((await update(transaction)).numUpdatedRows === 0n) return;
       const connection = await transaction
         .selectFrom('connections')
         .select(['namespace', 'id'])
@@ -115,21 +156,6 @@ export function createRenewer(deps: ConnectionsDeps): Renewer {
         .executeTakeFirstOrThrow();
       stale(staleKey(connection.namespace, connection.id));
     });
-    return readGrant(deps, connectionUid);
-  }
-
-  async function postpone({ connectionUid, version, refreshAttempt }: Grant): Promise<void> {
-    const { renewRetryMinMs, renewRetryMaxMs } = limits;
-    await store.db
-      .updateTable('grants')
-      .set({
-        refresh_claim: null,
-        refresh_attempt: refreshAttempt + 1,
-        refresh_at: clock.now() + backoffMs(refreshAttempt, renewRetryMinMs, renewRetryMaxMs),
-      })
-      .where('connection_uid', '=', connectionUid)
-      .where('version', '=', version)
-      .execute();
   }
 
   return {
@@ -152,4 +178,8 @@ export function createRenewer(deps: ConnectionsDeps): Renewer {
       await Promise.allSettled(running.values());
     },
   };
+}
+
+function notRenewed(): UpstreamFault {
+  return new UpstreamFault('unreachable', 'the login could not be renewed; the next attempt is due soon');
 }

@@ -28,14 +28,13 @@ export interface TokenRequest {
   authentication: AddClientAuthentication | undefined;
 }
 
-/**
- * Errors that end what was asked for; all others, and whatever is no OAuth error at all, may pass
- * (RFC 6749 §5.2; pains 3).
- */
-const finalErrors = new Set([
-  'invalid_grant',
-  'invalid_client',
-  'unauthorized_client',
+/** Errors that end a grant; all others, and whatever is no OAuth error at all, may pass (RFC 6749 §5.2; pains 3). */
+const endOfGrant = new Set(['invalid_grant', 'invalid_client', 'unauthorized_client']);
+
+/** Errors of a first request that the same request would meet again. */
+const endOfRequest = new Set([
+  ...endOfGrant,
+  'invalid_request',
   'invalid_scope',
   'invalid_target',
   'access_denied',
@@ -50,7 +49,7 @@ export async function requestTokens(
   signal: AbortSignal,
 ): Promise<OAuthTokens> {
   const { exchangeAuthorization } = await loadSdk();
-  return judged(() =>
+  return judged(endOfRequest, () =>
     exchangeAuthorization(server.issuer, {
       clientInformation: client.information,
       authorizationCode: code.code,
@@ -71,7 +70,7 @@ export async function refreshTokens(
   signal: AbortSignal,
 ): Promise<OAuthTokens> {
   const { refreshAuthorization } = await loadSdk();
-  const tokens = await judged(() =>
+  const tokens = await judged(endOfGrant, () =>
     refreshAuthorization(server.issuer, {
       clientInformation: client.information,
       refreshToken,
@@ -92,7 +91,7 @@ export async function requestClientToken(
 ): Promise<OAuthTokens> {
   const { fetchToken } = await loadSdk();
   const { issuer } = server;
-  return judged(() =>
+  return judged(endOfRequest, () =>
     fetchToken(
       {
         redirectUrl: undefined,
@@ -125,7 +124,10 @@ function options(server: TokenRequest['server'], authentication: AddClientAuthen
   };
 }
 
-async function judged(ask: () => Promise<OAuthTokens>): Promise<OAuthTokens> {
+async function judged(
+  finalErrors: ReadonlySet<string>,
+  ask: () => Promise<OAuthTokens>,
+): Promise<OAuthTokens> {
   let tokens: OAuthTokens;
   try {
     tokens = await ask();
