@@ -11,8 +11,8 @@ import type { Connection } from '../connection.ts';
 export interface SetupTickets {
   /** The address of the setup page of a connection, with a fresh ticket. */
   urlOf(connection: Connection): string;
-  /** A fresh ticket for a connection. */
-  issue(connection: Connection): string;
+  /** The same address for whoever holds a good ticket already: good for the connection as it is now, and no longer. */
+  urlAfter(ticket: string, connection: Connection): string;
   /** Whether a ticket is good for the connection as it is now. */
   check(ticket: string, connection: Connection): 'good' | 'used' | 'expired' | 'invalid';
 }
@@ -33,19 +33,16 @@ export function createSetupTickets(
     return mac.subarray(0, macBytes);
   }
 
-  function issue({ uid, setupEpoch }: Connection): string {
-    const expiry = (clock.now() + limits.setupTicketMs).toString(36);
+  function url(connection: Connection, expiry: string): string {
+    const { uid, namespace, id, setupEpoch } = connection;
     const epoch = setupEpoch.toString(36);
-    return `${epoch}.${expiry}.${sign(uid, epoch, expiry).toString('base64url')}`;
+    const ticket = `${epoch}.${expiry}.${sign(uid, epoch, expiry).toString('base64url')}`;
+    return `${publicUrl().origin}/${namespace}/${encodeURIComponent(id)}/setup?ticket=${ticket}`;
   }
 
   return {
-    issue,
-    urlOf(connection) {
-      const { namespace, id } = connection;
-      const path = `/${namespace}/${encodeURIComponent(id)}/setup`;
-      return `${publicUrl().origin}${path}?ticket=${issue(connection)}`;
-    },
+    urlOf: (connection) => url(connection, (clock.now() + limits.setupTicketMs).toString(36)),
+    urlAfter: (ticket, connection) => url(connection, ticket.split('.')[1] ?? ''),
     check(ticket, { uid, setupEpoch }) {
       const [epoch = '', expiry = '', mac = ''] = ticket.length <= 200 ? ticket.split('.') : [];
       const given = Buffer.from(mac, 'base64url');

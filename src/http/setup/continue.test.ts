@@ -34,7 +34,7 @@ describe('renderContinue', () => {
     fc.assert(
       fc.property(hostileText, (text) => {
         const { href } = new URL(`https://auth.example.com/?q=${text}`);
-        const page = renderContinue({ url: href, host: text });
+        const page = renderContinue({ url: href, host: text, why: 'login' });
         // Where a browser reads the address: after `url=` to the end, with no blank and no leading quotation mark.
         expect(refresh(page)).toEqual([`0; url=${href}`]);
         expect(href).toMatch(/^https:\S*$/);

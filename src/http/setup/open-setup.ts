@@ -11,6 +11,7 @@ import { type Notice, renderNotice } from './notice.ts';
 /** A setup that a ticket opened. */
 export interface OpenSetup {
   opened: ResolvedConnection;
+  ticket: string;
   returnUrl: string | undefined;
 }
 
@@ -52,7 +53,7 @@ export async function openSetup(deps: HttpDeps, request: FastifyRequest): Promis
     });
   }
   const returnUrl = query.returnUrl;
-  if (returnUrl === undefined) return { opened: await deps.credentials.open(connection), returnUrl };
+  if (returnUrl === undefined) return { opened: await deps.credentials.open(connection), ticket, returnUrl };
   const settings = await readNamespaceSettings(deps.store, namespace);
   if (typeof returnUrl !== 'string' || !isAllowedReturnUrl(settings, returnUrl)) {
     return refuse(400, {
@@ -62,7 +63,7 @@ export async function openSetup(deps: HttpDeps, request: FastifyRequest): Promis
       hint: 'Tell the makers of the application: returnUrl must be in the settings of its namespace.',
     });
   }
-  return { opened: await deps.credentials.open(connection), returnUrl };
+  return { opened: await deps.credentials.open(connection), ticket, returnUrl };
 }
 
 /** The page for a setup that is over: what became of it. */

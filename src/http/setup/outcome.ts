@@ -2,6 +2,7 @@ import type { FastifyReply } from 'fastify';
 import type { Connection } from '../../connections/connection.ts';
 import { findConnectionByUid } from '../../connections/find.ts';
 import type { HttpDeps } from '../deps.ts';
+import { renderContinue } from './continue.ts';
 import { type Notice, renderNotice } from './notice.ts';
 import { pageHeaders } from './page.ts';
 
@@ -22,6 +23,10 @@ export async function sendOutcome(
     const url = new URL(returnUrl);
     url.searchParams.set('connectionId', connection.id);
     url.searchParams.set('status', connection.status.state);
+    // The answer of a form must not redirect to another site (continue.ts).
+    if (reply.request.method === 'POST') {
+      return sendPage(reply, 200, renderContinue({ url: url.href, host: url.host, why: 'return' }));
+    }
     return reply.code(303).headers(pageHeaders).header('location', url.href).send();
   }
   return sendPage(reply, 200, renderNotice(noticeOf(deps, connection)));
@@ -61,9 +66,17 @@ function noticeOf(deps: HttpDeps, connection: Connection | undefined): Notice {
   }
 }
 
-/** Path and query of the setup page of a connection, with a fresh ticket. */
-export function setupPath(deps: HttpDeps, connection: Connection, returnUrl?: string): string {
-  const url = new URL(deps.tickets.urlOf(connection));
+/**
+ * Path and query of the setup page of a connection. `ticket` is the one that led here, which the new one does not
+ * outlive; without one it is fresh.
+ */
+export function setupPath(
+  deps: HttpDeps,
+  connection: Connection,
+  { ticket, returnUrl }: { ticket?: string | undefined; returnUrl?: string | undefined } = {},
+): string {
+  const { tickets } = deps;
+  const url = new URL(ticket ? tickets.urlAfter(ticket, connection) : tickets.urlOf(connection));
   if (returnUrl) url.searchParams.set('returnUrl', returnUrl);
   return url.pathname + url.search;
 }

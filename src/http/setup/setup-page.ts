@@ -34,11 +34,11 @@ export function setupPageRoutes(app: App, deps: HttpDeps): void {
     scope.get(path, { config, schema: { hide: true, params } }, async (request, reply) => {
       const setup = await openSetup(deps, request);
       if ('page' in setup) return sendPage(reply, setup.status, setup.page);
-      const { opened, returnUrl } = setup;
+      const { opened, ticket, returnUrl } = setup;
       const form = setupFormOf(opened.connection, {
         headers: opened.headers,
         hasGrant: opened.grant !== undefined,
-        action: request.url,
+        action: setupPath(deps, opened.connection, { ticket, returnUrl }),
         csrf: deps.browsers.csrf(deps.browsers.ensure(request, reply)),
         returnUrl,
       });
@@ -50,7 +50,7 @@ export function setupPageRoutes(app: App, deps: HttpDeps): void {
     scope.post(path, { config, schema: { hide: true, params } }, async (request, reply) => {
       const setup = await openSetup(deps, request);
       if ('page' in setup) return sendPage(reply, setup.status, setup.page);
-      const { returnUrl } = setup;
+      const { ticket, returnUrl } = setup;
       const { connection } = setup.opened;
       const form = request.body instanceof URLSearchParams ? request.body : new URLSearchParams();
       const browser = deps.browsers.read(request);
@@ -60,7 +60,7 @@ export function setupPageRoutes(app: App, deps: HttpDeps): void {
           title: 'This form did not come from its page',
           text: 'Your browser did not send back the cookie that the page had set.',
           hint: 'Allow cookies for this site, open the link again, and send the form from there.',
-          action: { href: request.url, label: 'Open the page again' },
+          action: { href: setupPath(deps, connection, { ticket, returnUrl }), label: 'Open the page again' },
         } as const;
         return sendPage(reply, 403, renderNotice(notice));
       }
@@ -71,7 +71,7 @@ export function setupPageRoutes(app: App, deps: HttpDeps): void {
         const page = setupFormOf(current, {
           headers,
           hasGrant: grant !== undefined,
-          action: setupPath(deps, current, returnUrl),
+          action: setupPath(deps, current, { ticket, returnUrl }),
           csrf: deps.browsers.csrf(browser),
           returnUrl,
           problem,
@@ -90,7 +90,7 @@ export function setupPageRoutes(app: App, deps: HttpDeps): void {
         const need = loginNeed(saved, setup.opened.grant);
         if (!need) return await sendOutcome(deps, reply, saved, returnUrl);
         const url = await startLogin(deps, saved, need, browser, returnUrl);
-        return sendPage(reply, 200, renderContinue({ url: url.href, host: url.host }));
+        return sendPage(reply, 200, renderContinue({ url: url.href, host: url.host, why: 'login' }));
       } catch (error) {
         if (error instanceof UpstreamFault)
           return again(connection.uid, `The login cannot start: ${error.message}.`);
