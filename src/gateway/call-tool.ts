@@ -23,9 +23,14 @@ export async function callTool(
   args: Record<string, unknown>,
   signal: AbortSignal,
 ): Promise<Record<string, unknown>> {
-  const reached = await reach(deps, namespace, connectionId, refuseWaiting(deps));
+  let reached = await reach(deps, namespace, connectionId, refuseWaiting(deps));
   const remembered = deps.toolMemory.get(reached.target);
-  const tool = findTool(remembered ?? [], path) ?? findTool(await fetchTools(deps, reached, signal), path);
+  let tool = findTool(remembered ?? [], path);
+  if (!tool) {
+    tool = findTool(await fetchTools(deps, reached, signal), path);
+    // The listing may have had the credentials renewed.
+    reached = await reach(deps, namespace, connectionId, refuseWaiting(deps));
+  }
   if (!tool) throw new ApiError('tool_not_found');
   const answer = await askForCall(deps, reached, tool, args, signal);
   if (answer.kind === 'result') return completeResult(answer.result);

@@ -15,6 +15,16 @@ beforeAll(async () => {
   await contract
     .sdk({ apiKey: otherKey })
     .connections.set(connectionId, { namespace: foreign, mcpUrl: upstream.url });
+  const { db } = contract.pb.store;
+  const row = { namespace: foreign, created_at: Date.now() };
+  await db
+    .insertInto('oauth_clients')
+    .values({ ...row, id: 'oac_theirs', applies_to: 'issuer:https://login.example', details: '{}' })
+    .execute();
+  await db
+    .insertInto('webhooks')
+    .values({ ...row, id: 'wh_theirs', url: 'https://theirs.example', events: '[]', sealed_secret: 'sealed' })
+    .execute();
 });
 
 interface Endpoint {
@@ -37,6 +47,14 @@ const connect = (method: string, rest: string, template: string, json?: unknown)
     foreignStatus: 404,
   }));
 
+const ofNamespace = (method: string, rest: string, template = rest, json?: unknown): Endpoint => ({
+  operation: `${method} /namespaces/{namespace}${template}`,
+  path: (namespace) => `/namespaces/${namespace}${rest}`,
+  json,
+  errors: 'registry',
+  foreignStatus: 404,
+});
+
 const one = `/${connectionId}`;
 const endpoints: Endpoint[] = [
   ...connect('GET', '', ''),
@@ -49,6 +67,7 @@ const endpoints: Endpoint[] = [
   ...connect('GET', `${one}/.tools`, '/{connectionId}/.tools'),
   ...connect('GET', `${one}/.tools/echo`, '/{connectionId}/.tools/{toolPath}'),
   ...connect('POST', `${one}/.tools/echo`, '/{connectionId}/.tools/{toolPath}', {}),
+  ...connect('POST', `${one}/.setup`, '/{connectionId}/.setup'),
   ...connect('POST', `${one}/mcp`, '/{connectionId}/mcp', rpc),
   ...connect('GET', `${one}/mcp`, '/{connectionId}/mcp'),
   ...connect('DELETE', `${one}/mcp`, '/{connectionId}/mcp'),
@@ -67,6 +86,17 @@ const endpoints: Endpoint[] = [
     errors: 'registry',
     foreignStatus: 404,
   },
+  ofNamespace('GET', '/settings'),
+  ofNamespace('PATCH', '/settings', '/settings', { returnUrls: ['https://mine.example/now'] }),
+  ofNamespace('GET', '/oauth-clients'),
+  ofNamespace('POST', '/oauth-clients', '/oauth-clients', {
+    issuer: 'https://login.example.com',
+    clientId: 'mine-now',
+  }),
+  ofNamespace('DELETE', '/oauth-clients/oac_theirs', '/oauth-clients/{clientId}'),
+  ofNamespace('GET', '/webhooks'),
+  ofNamespace('POST', '/webhooks', '/webhooks', { url: 'https://mine.example/hooks' }),
+  ofNamespace('DELETE', '/webhooks/wh_theirs', '/webhooks/{webhookId}'),
   { operation: 'GET /servers', path: () => '/servers?pageSize=1', errors: 'registry' },
 ];
 
@@ -85,16 +115,13 @@ function ask({ operation, path, json }: Endpoint, namespace: string, key: string
 
 /** What the other organization has, to see that it stays. */
 async function whatTheyHave(): Promise<unknown> {
-  const rows = await contract.pb.store.db
-    .selectFrom('connections')
-    .selectAll()
-    .where('namespace', '=', foreign)
-    .execute();
-  const spaces = await contract.pb.store.db
-    .selectFrom('namespaces')
-    .selectAll()
-    .where('name', '=', foreign)
-    .execute();
+  const { db } = contract.pb.store;
+  const tables = ['connections', 'oauth_clients', 'webhooks'] as const;
+  const rows = await Promise.all(
+    tables.map((table) => db.selectFrom(table).selectAll().where('namespace', '=', foreign).execute()),
+  );
+  expect(rows.map(({ length }) => length)).toEqual([1, 1, 1]);
+  const spaces = await db.selectFrom('namespaces').selectAll().where('name', '=', foreign).execute();
   return { rows, spaces };
 }
 
@@ -195,6 +222,17 @@ test('health, the document and its page are open to anyone', async () => {
       expect([path, (await contract.request(path, { key })).status]).toEqual([path, 200]);
     }
   }
+});
+
+test('the pages of a setup need no key, and without a ticket do not tell what there is', async () => {
+  const pages = await Promise.all(
+    [`/${foreign}/${connectionId}/setup`, `/${foreign}/none/setup`, '/nowhere/none/setup?ticket=0.0.0'].map(
+      (path) => contract.request(path, { key: null }),
+    ),
+  );
+  for (const { status, text } of pages)
+    expect({ status, text }).toEqual({ status: 404, text: pages[0]?.text });
+  expect((await contract.request('/oauth/callback?state=x&code=y', { key: null })).status).toBe(410);
 });
 
 test('keys are kept as hashes, and shown in no log line', async () => {

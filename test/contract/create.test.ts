@@ -125,6 +125,9 @@ describe('headers', () => {
     for (const received of own.received) {
       expect(received.headers).toMatchObject({ authorization: secret, 'x-tenant': 'acme' });
     }
+    // The question beside the probe is for anyone's ears.
+    expect(own.wellKnown.map(({ path }) => path)).toEqual(['/.well-known/mcp-config']);
+    expect(JSON.stringify(own.wellKnown)).not.toMatch(/hunter2|x-tenant/i);
 
     const answers = [
       made,

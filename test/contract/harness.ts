@@ -152,6 +152,8 @@ async function breachesOf(method: string, pathname: string, response: Response):
 }
 
 const rootPaths = ['health', 'servers', 'namespaces'];
+/** What browsers and authorization servers ask for: no answers of the API. */
+const pagePaths = ['docs', 'oauth', '.well-known'];
 
 /** The documented path that an address belongs to: the API-host form, whichever form was asked. */
 function templateOf(pathname: string): string {
@@ -159,9 +161,12 @@ function templateOf(pathname: string): string {
     .replace(/^\/connect(?=\/)/, '')
     .slice(1)
     .split('/');
-  if (pathname === '/openapi.json' || first === 'docs') return pathname;
+  if (pathname === '/openapi.json' || pagePaths.includes(first)) return pathname;
   if (!pathname.startsWith('/connect/') && rootPaths.includes(first)) {
-    return rest.length === 0 ? `/${first}` : `/${first}/{name}`;
+    const [name, below, ...ids] = rest;
+    if (name === undefined) return `/${first}`;
+    if (below === undefined) return `/${first}/{name}`;
+    return [`/${first}/{namespace}`, below, ...ids.map(() => '{id}')].join('/');
   }
   const [second, third, ...more] = rest;
   if (second === undefined) return '/connect/{namespace}';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { legacyServer, modernServer } from '../fixtures/upstream.ts';
 import { useContract } from './harness.ts';
-import { storeStatus } from './stored-status.ts';
+import { storeStatus, withSetupUrl } from './stored-status.ts';
 
 const namespaceListMs = 400;
 const contract = useContract({ limits: { namespaceListMs, healMinMs: 60_000, healMaxMs: 60_000 } });
@@ -29,8 +29,7 @@ test('GET /{namespace}/.tools answers one envelope a connection, and no dead ups
   })) {
     await connections.set(id, { namespace, mcpUrl: url });
   }
-  const setupUrl = `${contract.url}/default/waits%2Flogin/setup`;
-  const login = { state: 'auth_required', setupUrl, authorizationUrl: setupUrl };
+  const login = { state: 'auth_required' };
   const input = {
     state: 'input_required',
     http: { headers: { 'X-Key': { label: 'Key' } } },
@@ -59,8 +58,14 @@ test('GET /{namespace}/.tools answers one envelope a connection, and no dead ups
       error: { error: 'upstream_failed', message: 'connection refused' },
     },
     hanging: { error: { error: 'upstream_timeout' } },
-    'waits/login': { status: login, error: { error: 'auth_required' } },
-    'waits-input': { status: input, error: { error: 'input_required' } },
+    'waits/login': {
+      status: withSetupUrl(contract, 'waits/login', login),
+      error: { error: 'auth_required' },
+    },
+    'waits-input': {
+      status: withSetupUrl(contract, 'waits-input', input),
+      error: { error: 'input_required' },
+    },
   });
   expect(waiting.received).toEqual([]);
   // The hanging one costs its own limit; generous, because the machine may be busy.

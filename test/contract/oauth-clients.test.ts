@@ -1,9 +1,9 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { testsOnPostgres } from '../fixtures/database.ts';
-import { startPatchbay, type TestPatchbay } from '../fixtures/patchbay.ts';
+import { type RequestOptions, useContract } from './harness.ts';
 
 const path = '/namespaces/default/oauth-clients';
 const issuer = 'https://login.example/tenant/v2.0';
@@ -14,23 +14,20 @@ const pem = ecKey.export({ type: 'pkcs8', format: 'pem' }) as string;
 const jwk = ecKey.export({ format: 'jwk' });
 const keyLine = pem.split('\n')[1] as string;
 
-let pb: TestPatchbay;
+const contract = useContract({ env: { PATCHBAY_LOG_LEVEL: 'trace' } });
 let otherKey: string;
 /** Every answer of this file. */
 const answers: string[] = [];
 
 beforeAll(async () => {
-  pb = await startPatchbay({ env: { PATCHBAY_LOG_LEVEL: 'trace' } });
-  otherKey = (await pb.store.otherOrganization('others-own')).key;
+  otherKey = (await contract.pb.store.otherOrganization('others-own')).key;
 });
-afterAll(() => pb?.stop());
-beforeEach(() => pb.store.db.deleteFrom('oauth_clients').execute());
+beforeEach(() => contract.pb.store.db.deleteFrom('oauth_clients').execute());
 
-async function send(init: Parameters<TestPatchbay['request']>[1] = {}, at = path) {
-  const response = await pb.request(at, init);
-  const text = await response.text();
-  answers.push(JSON.stringify([...response.headers]) + text);
-  return { status: response.status, headers: response.headers, body: JSON.parse(text) };
+async function send(init: RequestOptions = {}, at = path) {
+  const { status, headers, text } = await contract.request(at, init);
+  answers.push(JSON.stringify([...headers]) + text);
+  return { status, headers, body: JSON.parse(text) };
 }
 const post = (json: unknown, at?: string) => send({ method: 'POST', json }, at);
 const remove = (id: string) => send({ method: 'DELETE' }, `${path}/${id}`);
@@ -52,8 +49,8 @@ describe.each([
 
   test('answers 404 for another organization’s namespace, as for one that is not there', async () => {
     for (const [key, namespace] of [
-      [pb.key, 'nobody-has-it'],
-      [pb.key, 'others-own'],
+      [contract.pb.key, 'nobody-has-it'],
+      [contract.pb.key, 'others-own'],
       [otherKey, 'default'],
     ] as const) {
       const { status, body } = await send({ method, key, ...json }, at.replace('default', namespace));
@@ -62,7 +59,7 @@ describe.each([
         body: { error: 'Namespace not found or access denied' },
       });
     }
-    expect(await pb.store.db.selectFrom('oauth_clients').selectAll().execute()).toEqual([]);
+    expect(await contract.pb.store.db.selectFrom('oauth_clients').selectAll().execute()).toEqual([]);
   });
 });
 
@@ -210,7 +207,7 @@ describe('POST /namespaces/{namespace}/oauth-clients', () => {
   });
 
   test('takes the same issuer in each namespace', async () => {
-    await pb.request('/namespaces/second', { method: 'PUT', json: {} });
+    await contract.request('/namespaces/second', { method: 'PUT', json: {} });
     const one = await post({ issuer, clientId: 'c' });
     const two = await post({ issuer, clientId: 'c' }, '/namespaces/second/oauth-clients');
     expect([one.status, two.status]).toEqual([201, 201]);
@@ -257,10 +254,10 @@ describe('DELETE /namespaces/{namespace}/oauth-clients/{id}', () => {
   });
 
   test('goes with the namespace', async () => {
-    await pb.request('/namespaces/gone-soon', { method: 'PUT', json: {} });
+    await contract.request('/namespaces/gone-soon', { method: 'PUT', json: {} });
     await post({ issuer, clientId: 'c', clientSecret: secret }, '/namespaces/gone-soon/oauth-clients');
-    await pb.request('/namespaces/gone-soon', { method: 'DELETE' });
-    await pb.request('/namespaces/gone-soon', { method: 'PUT', json: {} });
+    await contract.request('/namespaces/gone-soon', { method: 'DELETE' });
+    await contract.request('/namespaces/gone-soon', { method: 'PUT', json: {} });
     expect((await send({}, '/namespaces/gone-soon/oauth-clients')).body).toEqual({ oauthClients: [] });
   });
 });
@@ -271,13 +268,13 @@ test('no answer, no log line, no row and no file holds a secret or a key', async
   await post({ server: 'https://mcp.example/', clientId: 'c', privateKey: jwk });
   await post({ issuer, clientId: 'c', clientSecret: secret });
   await listed();
-  const rows = await pb.store.db.selectFrom('oauth_clients').selectAll().execute();
+  const rows = await contract.pb.store.db.selectFrom('oauth_clients').selectAll().execute();
   expect(rows.filter(({ sealed }) => sealed !== null)).toHaveLength(3);
-  const texts = [...answers, ...pb.logs, JSON.stringify(rows)];
+  const texts = [...answers, ...contract.pb.logs, JSON.stringify(rows)];
   expect(texts.some((text) => text.includes('https://other.example'))).toBe(true);
 
   const files: Buffer[] = [];
-  for (const entry of await readdir(pb.dataDir, { recursive: true, withFileTypes: true })) {
+  for (const entry of await readdir(contract.pb.dataDir, { recursive: true, withFileTypes: true })) {
     if (entry.isFile()) files.push(await readFile(join(entry.parentPath, entry.name)));
   }
   // The search itself works: what is no secret is found.

@@ -31,7 +31,7 @@ const statusSchema = z.discriminatedUnion('state', [
     .refine(({ setupUrl, authorizationUrl }) => setupUrl === authorizationUrl, 'the two URLs differ'),
   z.strictObject({
     state: z.literal('input_required'),
-    setupUrl: z.url().optional(),
+    setupUrl: z.url(),
     http: z.strictObject({ headers: inputFields.optional(), query: inputFields.optional() }),
     missing: z.strictObject({ headers: z.array(z.string()), query: z.array(z.string()) }),
   }),
@@ -159,6 +159,31 @@ const foundNamespacesSchema = z.strictObject({
   pagination: paginationSchema,
 });
 
+const settingsSchema = z.strictObject({ returnUrls: z.array(z.url()) });
+
+/** Without what proves it: its secret and its key are in no answer. */
+const oauthClientSchema = z
+  .strictObject({
+    id: z.string().min(1),
+    issuer: z.url().optional(),
+    server: z.url().optional(),
+    clientId: z.string().min(1),
+    tokenEndpointAuthMethod: z.enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt']),
+    grantType: z.enum(['authorization_code', 'client_credentials']),
+    scope: z.string().optional(),
+    createdAt: isoTime,
+  })
+  .refine(({ issuer, server }) => (issuer === undefined) !== (server === undefined), 'not one of the two');
+
+const webhookSchema = z.strictObject({
+  id: z.string().min(1),
+  url: z.url(),
+  events: z.array(z.enum(['connection.auth_required', 'connection.recovered'])).min(1),
+  createdAt: isoTime,
+});
+const newWebhookSchema = webhookSchema.extend({ secret: z.string().startsWith('whsec_') });
+const deletedSchema = z.strictObject({ success: z.literal(true) });
+
 const connectErrors = {
   400: errorSchema,
   401: errorSchema,
@@ -178,6 +203,8 @@ const registryErrors = {
   413: registryErrorSchema,
   415: registryErrorSchema,
 };
+/** An id that does not decode is refused before there is a route, and so in the general shape. */
+const registryItemErrors = { ...registryErrors, 400: errorSchema };
 const rpcErrors = Object.fromEntries(
   [400, 401, 403, 404, 405, 409, 413, 414, 415, 429, 502, 504].map((status) => [status, rpcErrorSchema]),
 );
@@ -197,9 +224,11 @@ export const answerSchemas: Record<string, Record<number, z.ZodType>> = {
     400: validationErrorSchema,
     409: errorSchema,
   },
-  'DELETE /connect/{namespace}/{connectionId}': {
-    200: z.strictObject({ success: z.literal(true) }),
+  'DELETE /connect/{namespace}/{connectionId}': { 200: deletedSchema, ...connectErrors },
+  'POST /connect/{namespace}/{connectionId}/.setup': {
+    200: z.strictObject({ setupUrl: z.url() }),
     ...connectErrors,
+    400: validationErrorSchema,
   },
   'GET /connect/{namespace}/.tools': { 200: z.record(z.string(), envelopeSchema), ...connectErrors },
   'GET /connect/{namespace}/{connectionId}/.tools': {
@@ -230,6 +259,20 @@ export const answerSchemas: Record<string, Record<number, z.ZodType>> = {
     200: z.strictObject({ success: z.literal(true), name: namespaceNameSchema }),
     ...registryErrors,
   },
+  'GET /namespaces/{namespace}/settings': { 200: settingsSchema, ...registryErrors },
+  'PATCH /namespaces/{namespace}/settings': { 200: settingsSchema, ...registryErrors },
+  'GET /namespaces/{namespace}/oauth-clients': {
+    200: z.strictObject({ oauthClients: z.array(oauthClientSchema) }),
+    ...registryErrors,
+  },
+  'POST /namespaces/{namespace}/oauth-clients': { 201: oauthClientSchema, ...registryErrors },
+  'DELETE /namespaces/{namespace}/oauth-clients/{id}': { 200: deletedSchema, ...registryItemErrors },
+  'GET /namespaces/{namespace}/webhooks': {
+    200: z.strictObject({ webhooks: z.array(webhookSchema) }),
+    ...registryErrors,
+  },
+  'POST /namespaces/{namespace}/webhooks': { 201: newWebhookSchema, ...registryErrors },
+  'DELETE /namespaces/{namespace}/webhooks/{id}': { 200: deletedSchema, ...registryItemErrors },
   'GET /servers': {
     200: z.strictObject({ servers: z.array(z.never()), pagination: paginationSchema }),
     ...registryErrors,

@@ -1,20 +1,18 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { startPatchbay, type TestPatchbay } from '../fixtures/patchbay.ts';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type RequestOptions, useContract } from './harness.ts';
 
 const path = '/namespaces/default/settings';
 
-let pb: TestPatchbay;
+const contract = useContract();
 let otherKey: string;
 beforeAll(async () => {
-  pb = await startPatchbay();
-  otherKey = (await pb.store.otherOrganization('others-own')).key;
+  otherKey = (await contract.pb.store.otherOrganization('others-own')).key;
 });
-afterAll(() => pb?.stop());
-beforeEach(() => pb.store.db.updateTable('namespaces').set({ settings: null }).execute());
+beforeEach(() => contract.pb.store.db.updateTable('namespaces').set({ settings: null }).execute());
 
-async function send(init: Parameters<TestPatchbay['request']>[1] = {}, at = path) {
-  const response = await pb.request(at, init);
-  return { status: response.status, body: await response.json() };
+async function send(init: RequestOptions = {}, at = path) {
+  const { status, body } = await contract.request(at, init);
+  return { status, body };
 }
 const patch = (json: unknown, at?: string) => send({ method: 'PATCH', json }, at);
 
@@ -50,7 +48,7 @@ describe('settings', () => {
     });
     expect(await send()).toEqual({ status: 200, body });
     expect(await patch({})).toEqual({ status: 200, body });
-    await pb.restart();
+    await contract.pb.restart();
     expect(await send()).toEqual({ status: 200, body });
   });
 
@@ -63,7 +61,7 @@ describe('settings', () => {
   });
 
   test('belong to one namespace', async () => {
-    await pb.request('/namespaces/second', { method: 'PUT', json: {} });
+    await contract.request('/namespaces/second', { method: 'PUT', json: {} });
     await patch({ returnUrls: ['https://a.example/'] });
     expect((await send({}, '/namespaces/second/settings')).body).toEqual({ returnUrls: [] });
     expect((await send({ key: otherKey }, '/namespaces/others-own/settings')).body).toEqual({
@@ -73,27 +71,31 @@ describe('settings', () => {
 
   test('go with the namespace', async () => {
     const at = '/namespaces/gone-soon/settings';
-    await pb.request('/namespaces/gone-soon', { method: 'PUT', json: {} });
+    await contract.request('/namespaces/gone-soon', { method: 'PUT', json: {} });
     await patch({ returnUrls: ['https://a.example/'] }, at);
-    await pb.request('/namespaces/gone-soon', { method: 'DELETE' });
+    await contract.request('/namespaces/gone-soon', { method: 'DELETE' });
     expect((await send({}, at)).status).toBe(404);
     expect((await patch({ returnUrls: [] }, at)).status).toBe(404);
-    await pb.request('/namespaces/gone-soon', { method: 'PUT', json: {} });
+    await contract.request('/namespaces/gone-soon', { method: 'PUT', json: {} });
     expect((await send({}, at)).body).toEqual({ returnUrls: [] });
   });
 
   test('are not those of a namespace that became another organization’s while it was still remembered', async () => {
-    await pb.request('/namespaces/changes-hands', { method: 'PUT', json: {} });
+    await contract.request('/namespaces/changes-hands', { method: 'PUT', json: {} });
     const at = '/namespaces/changes-hands/settings';
     expect((await send({}, at)).status).toBe(200);
-    const other = await pb.store.db
+    const other = await contract.pb.store.db
       .selectFrom('namespaces')
       .select('organization_id')
       .where('name', '=', 'others-own')
       .executeTakeFirstOrThrow();
-    await pb.store.db.updateTable('namespaces').set(other).where('name', '=', 'changes-hands').execute();
+    await contract.pb.store.db
+      .updateTable('namespaces')
+      .set(other)
+      .where('name', '=', 'changes-hands')
+      .execute();
     expect((await patch({ returnUrls: ['https://evil.example/'] }, at)).status).toBe(404);
-    const row = await pb.store.db
+    const row = await contract.pb.store.db
       .selectFrom('namespaces')
       .select('settings')
       .where('name', '=', 'changes-hands')

@@ -1,7 +1,8 @@
+import { expect } from 'vitest';
 import type { Contract } from './harness.ts';
 
 /**
- * Gives a connection of the namespace `default` a status that nothing sets yet. Only for connections that no
+ * Gives a connection of the namespace `default` a status, as a probe would have found it. Only for connections that no
  * tool or MCP call has used: the data path remembers what it read, and the tables do not tell it.
  */
 export async function storeStatus(
@@ -16,4 +17,24 @@ export async function storeStatus(
     .where('id', '=', connectionId)
     .executeTakeFirstOrThrow();
   if (numUpdatedRows !== 1n) throw new Error(`there is no connection ${connectionId}`);
+}
+
+/** Matches the setup URL of a connection, in a text or as one; `expect` shows it as a pattern. */
+export function setupUrlOf(contract: Contract, connectionId: string): unknown {
+  const url = `${contract.url}/default/${encodeURIComponent(connectionId)}/setup?ticket=`;
+  return expect.stringContaining(url);
+}
+
+/** How a reader of the API gets a stored status for which its user must act: with a setup URL of its own. */
+export function withSetupUrl(
+  contract: Contract,
+  connectionId: string,
+  status: Record<string, unknown>,
+): Record<string, unknown> {
+  const setupUrl = setupUrlOf(contract, connectionId);
+  return {
+    ...status,
+    setupUrl,
+    ...(status.state === 'auth_required' && { authorizationUrl: setupUrl }),
+  };
 }

@@ -24,7 +24,18 @@ describe('a failing upstream is 201 and 200 with a message that a person can act
     ['404', 'upstream answered 404 at /mcp', status(404)],
     ['410', 'upstream answered 410 at /mcp', status(410)],
     ['500', 'upstream answered 500 at /mcp', status(500)],
-    ['401', 'upstream refused the credentials (401)', status(401)],
+    ['401 everywhere', 'upstream refused the credentials (401)', status(401)],
+    [
+      '401, and pages where a login would be described',
+      'upstream refused the credentials (401)',
+      (request, response) =>
+        request.path === '/mcp' ? status(401)(request, response) : html(request, response),
+    ],
+    [
+      '401, and nothing else',
+      'upstream refused the credentials (401)',
+      (request, response) => status(request.path === '/mcp' ? 401 : 404)(request, response),
+    ],
     ['403', 'upstream refused the credentials (403)', status(403)],
     ['HTML', 'not an MCP server: answered text/html', html],
     [

@@ -1,23 +1,20 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { startPatchbay, type TestPatchbay } from '../fixtures/patchbay.ts';
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type RequestOptions, useContract } from './harness.ts';
 
 const path = '/namespaces/default/webhooks';
 const url = 'https://app.example.com/hooks';
 
-let pb: TestPatchbay;
+const contract = useContract({ env: { PATCHBAY_LOG_LEVEL: 'trace' } });
 let otherKey: string;
 
 beforeAll(async () => {
-  pb = await startPatchbay({ env: { PATCHBAY_LOG_LEVEL: 'trace' } });
-  otherKey = (await pb.store.otherOrganization('others-own')).key;
+  otherKey = (await contract.pb.store.otherOrganization('others-own')).key;
 });
-afterAll(() => pb?.stop());
-beforeEach(() => pb.store.db.deleteFrom('webhooks').execute());
+beforeEach(() => contract.pb.store.db.deleteFrom('webhooks').execute());
 
-async function send(init: Parameters<TestPatchbay['request']>[1] = {}, at = path) {
-  const response = await pb.request(at, init);
-  const text = await response.text();
-  return { status: response.status, text, body: JSON.parse(text) };
+async function send(init: RequestOptions = {}, at = path) {
+  const { status, text } = await contract.request(at, init);
+  return { status, text, body: JSON.parse(text) };
 }
 const post = (json: unknown, at?: string) => send({ method: 'POST', json }, at);
 const remove = (id: string, at = path) => send({ method: 'DELETE' }, `${at}/${id}`);
@@ -39,8 +36,8 @@ describe.each([
 
   test('answers 404 for another organization’s namespace, as for one that is not there', async () => {
     for (const [key, namespace] of [
-      [pb.key, 'nobody-has-it'],
-      [pb.key, 'others-own'],
+      [contract.pb.key, 'nobody-has-it'],
+      [contract.pb.key, 'others-own'],
       [otherKey, 'default'],
     ] as const) {
       const { status, body } = await send({ method, key, ...json }, at.replace('default', namespace));
@@ -49,7 +46,7 @@ describe.each([
         body: { error: 'Namespace not found or access denied' },
       });
     }
-    expect(await pb.store.db.selectFrom('webhooks').selectAll().execute()).toEqual([]);
+    expect(await contract.pb.store.db.selectFrom('webhooks').selectAll().execute()).toEqual([]);
   });
 });
 
@@ -131,10 +128,10 @@ describe('POST /namespaces/{namespace}/webhooks', () => {
   test('shows the secret once, and keeps it sealed', async () => {
     const { body } = await post({ url });
     const secret = body.secret.slice('whsec_'.length) as string;
-    const rows = await pb.store.db.selectFrom('webhooks').selectAll().execute();
+    const rows = await contract.pb.store.db.selectFrom('webhooks').selectAll().execute();
     expect(rows).toHaveLength(1);
     const spellings = ['base64', 'base64url', 'hex'] as const;
-    const seen = JSON.stringify(rows) + (await send()).text + pb.logs.join('');
+    const seen = JSON.stringify(rows) + (await send()).text + contract.pb.logs.join('');
     for (const spelling of spellings) {
       expect(seen).not.toContain(Buffer.from(secret, 'base64').toString(spelling));
     }
@@ -187,10 +184,10 @@ describe('DELETE /namespaces/{namespace}/webhooks/{webhookId}', () => {
 
 test('webhooks go with their namespace, and do not come back with one of the same name', async () => {
   const at = path.replace('default', 'gone-soon');
-  const make = () => pb.request('/namespaces/gone-soon', { method: 'PUT', json: {} });
+  const make = () => contract.request('/namespaces/gone-soon', { method: 'PUT', json: {} });
   await make();
   expect((await post({ url }, at)).status).toBe(201);
-  await pb.request('/namespaces/gone-soon', { method: 'DELETE' });
+  await contract.request('/namespaces/gone-soon', { method: 'DELETE' });
   await make();
   expect(await send({}, at)).toMatchObject({ status: 200, body: { webhooks: [] } });
 });

@@ -56,6 +56,8 @@ test('headers go upstream, and nowhere else, whatever happens', async () => {
       ({ headers }) => headers.authorization === `Bearer ${first}` && headers['x-api-key'] === second,
     );
   expect(sent().length).toBe(up.received.length);
+  // What is asked beside a probe is asked by anyone.
+  expect(up.wellKnown.length).toBeGreaterThan(0);
 
   // Every answer that shows a connection.
   await pb.request('/connect/default/c');
@@ -96,6 +98,7 @@ test('headers go upstream, and nowhere else, whatever happens', async () => {
   up.handle(healthy);
   await rest(pb, 'c');
   await untilState(pb, 'c', 'connected');
+  expect(JSON.stringify(up.wellKnown)).not.toMatch(/sentinel/);
 });
 
 test('a key in the query of the URL is in no message', async () => {
@@ -178,6 +181,12 @@ test('no file of the data directory, and no row, holds a secret in the clear', a
           'data_keys',
           'connections',
           'connection_metadata',
+          'grants',
+          'logins',
+          'oauth_clients',
+          'oauth_registrations',
+          'webhooks',
+          'webhook_deliveries',
         ] as const
       ).map((table) => pb.store.db.selectFrom(table).selectAll().execute()),
     ),

@@ -18,7 +18,12 @@ afterEach(async () => {
   await server.close();
 });
 
-const call = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'echo', arguments: { text: 'hi' } } };
+const call = {
+  jsonrpc: '2.0',
+  id: 1,
+  method: 'tools/call',
+  params: { name: 'echo', arguments: { text: 'hi' } },
+};
 
 describe('a connection to a server behind a login', () => {
   it('waits for its user, logs in on the setup page, and works', async () => {

@@ -13,7 +13,7 @@ const refresh = (page: string) =>
 describe('renderContinue', () => {
   test('refreshes to the provider at once, and links to it', () => {
     const url = 'https://auth.example.com/authorize?client_id=a&state=b%22c;d';
-    const page = renderContinue({ url, host });
+    const page = renderContinue({ url, host, why: 'login' });
     expect(refresh(page)).toEqual([`0; url=${url}`]);
     expect(find(page, 'a').map(({ attributes }) => attributes.href)).toEqual([url]);
     expect(readText(page)).toContain('Continue to auth.example.com');
@@ -28,7 +28,7 @@ describe('renderContinue', () => {
     '/authorize',
     '//evil.example',
     '',
-  ])('refuses %j', (url) => expect(() => renderContinue({ url, host })).toThrow(TypeError));
+  ])('refuses %j', (url) => expect(() => renderContinue({ url, host, why: 'login' })).toThrow(TypeError));
 
   test('sends to exactly the URL, whatever stands in it', () => {
     fc.assert(
