@@ -79,6 +79,8 @@ export function setupPageRoutes(app: App, deps: HttpDeps): void {
         });
         return sendPage(reply, 422, renderSetupForm(page));
       };
+      const { namespace, id } = connection;
+      deps.log.info({ namespace, connectionId: id }, 'a setup link is used');
       try {
         const saved = await saveInputs(deps, connection, form);
         if (saved.status.state === 'input_required') {
