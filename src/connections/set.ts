@@ -10,11 +10,13 @@ import { adoptSession, probe, releaseSession } from './probe.ts';
 import { type CheckedRequest, type ConnectionRequest, checkRequest, refuseMock } from './request.ts';
 import { sealHeaders } from './sealed-headers.ts';
 import { settle } from './settle.ts';
+import { isWaiting } from './status.ts';
 import { findingColumns, storeFinding } from './store-finding.ts';
 
 /**
  * Creates or updates the connection `id`. `headers` and `metadata` replace the stored value as a whole, what is
- * left out stays, and every set probes (design §8, PUT). `created` tells 201 from 200.
+ * left out stays, and every set probes (design §8, PUT). `created` tells 201 from 200. `by` is `setup` where the user
+ * of the connection enters values on the setup page: they may correct those in the query, and are done with the link.
  * Throws ApiError `validation_error`, `url_mismatch`, `conflict`.
  */
 export async function setConnection(
@@ -22,6 +24,7 @@ export async function setConnection(
   namespace: string,
   id: string,
   request: ConnectionRequest,
+  by: 'caller' | 'setup' = 'caller',
 ): Promise<{ connection: Connection; created: boolean }> {
   checkConnectionId(id, deps.limits.connectionIdChars);
   const checked = checkRequest(request, deps.limits);
@@ -36,7 +39,7 @@ export async function setConnection(
       const connection = await insertConnection(deps, namespace, id, checked);
       if (connection) return { connection, created: true };
     } else {
-      const connection = await updateConnection(deps, stored, checked, attempt > 0);
+      const connection = await updateConnection(deps, stored, checked, by, attempt > 0);
       if (connection) return { connection, created: false };
     }
   }
@@ -47,12 +50,13 @@ async function updateConnection(
   deps: CredentialedDeps,
   stored: Connection,
   checked: CheckedRequest,
+  by: 'caller' | 'setup',
   isAgain: boolean,
 ): Promise<Connection | undefined> {
   const { keyring, sessions } = deps;
   const { uid, namespace, id } = stored;
   const mcpUrl = checked.mcpUrl ?? stored.mcpUrl;
-  if (mcpUrl !== stored.mcpUrl && !suppliesInputs(stored, mcpUrl)) {
+  if (mcpUrl !== stored.mcpUrl && !(isSamePlace(stored, mcpUrl) && (by === 'setup' || needsInput(stored)))) {
     throw new ApiError('url_mismatch', {
       message: `Connection "${id}" exists with a different mcpUrl. Leave mcpUrl out to keep it, or delete the connection first.`,
     });
@@ -81,6 +85,7 @@ async function updateConnection(
       mcp_url: mcpUrl,
       ...(checked.headers && { sealed_headers: await sealHeaders(keyring, namespace, uid, checked.headers) }),
       target_version: version,
+      ...(by === 'setup' && !isWaiting(finding.status) && { setup_epoch: stored.setupEpoch + 1 }),
     },
     also: async (transaction) => {
       if (checked.metadata) await indexMetadata(transaction, uid, namespace, checked.metadata);
@@ -96,11 +101,12 @@ async function updateConnection(
 }
 
 /** While inputs are required the query may change, since it is where some of them go (api.md §4). */
-function suppliesInputs(stored: Connection, mcpUrl: string): boolean {
+function needsInput({ status }: Connection): boolean {
+  return status.state === 'input_required';
+}
+
+/** Whether two URLs differ in the query alone. */
+function isSamePlace(stored: Connection, mcpUrl: string): boolean {
   const [before, after] = [new URL(stored.mcpUrl), new URL(mcpUrl)];
-  return (
-    stored.status.state === 'input_required' &&
-    before.origin === after.origin &&
-    before.pathname === after.pathname
-  );
+  return before.origin === after.origin && before.pathname === after.pathname;
 }

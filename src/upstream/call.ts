@@ -58,23 +58,24 @@ async function callLegacy(
 ): Promise<RpcAnswer> {
   const message = { jsonrpc: '2.0', id: sessions.uniqueId(), method, params };
   const session = await sessions.acquire(target, revision);
-  const answered = await exchangeInSession(transport, sessions, session, message, signal);
+  const answered = await exchangeInSession(transport, sessions, target, session, message, signal);
   if (!maySayLostSession(answered.status, rpcCode(answered)) || !(await sessions.isLost(session))) {
     return answerOf(answered, target);
   }
   sessions.drop(session);
   const fresh = await sessions.acquire(target, revision);
-  return answerOf(await exchangeInSession(transport, sessions, fresh, message, signal), target);
+  return answerOf(await exchangeInSession(transport, sessions, target, fresh, message, signal), target);
 }
 
 async function exchangeInSession(
   transport: Transport,
   sessions: SessionPool,
+  target: Target,
   session: PooledSession,
   message: Record<string, unknown> & { id: string },
   signal: AbortSignal,
 ): Promise<Exchange> {
-  const { target, headers } = session;
+  const { headers } = session;
   const end = sessions.begin(session);
   try {
     return await exchange(transport, target, message, headers, signal);

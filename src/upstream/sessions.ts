@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { sessionHeader } from '../mcp/headers.ts';
 import { latestLegacyRevision, legacyRevisions } from '../mcp/revisions.ts';
 import type { Clock } from '../platform/clock.ts';
@@ -22,7 +23,10 @@ export interface PooledSession extends OpenedSession {
  * connection, version of its target, and revision asked for (design §8, Sessions): never shared wider.
  */
 export interface SessionPool {
-  /** The session for `revision`, opened if need be; callers that come at once share one opening. Throws UpstreamFault. */
+  /**
+   * The session for `revision`, opened if need be; callers that come at once with the same credentials share one
+   * opening. Throws UpstreamFault.
+   */
   acquire(target: Target, revision: string): Promise<PooledSession>;
   /** The same without opening one. */
   find(target: Target, revision: string): PooledSession | undefined;
@@ -75,6 +79,10 @@ export function createSessionPool(transport: Transport, clock: Clock): SessionPo
   let sweep = clock.after(60_000, sweepIdle);
 
   const key = (target: Target, revision: string) => `${target.uid}:${target.version}:${revision}`;
+
+  /** A session outlives the token that opened it, but a refusal of an old token is none of the new one. */
+  const openingKey = (target: Target, revision: string) =>
+    `${key(target, revision)}:${hash('sha256', target.headers.reveal().join('\n'), 'base64url')}`;
 
   function pooled(target: Target, opened: OpenedSession): PooledSession {
     return { ...opened, target, headers: sessionHeaders(opened), usedAt: clock.elapsed(), calls: 0 };
@@ -145,7 +153,7 @@ export function createSessionPool(transport: Transport, clock: Clock): SessionPo
     async acquire(target, revision) {
       const known = this.find(target, revision);
       if (known) return known;
-      const name = key(target, revision);
+      const name = openingKey(target, revision);
       let promise = opening.get(name);
       if (!promise) {
         promise = openSession(transport, target, revision, AbortSignal.timeout(limits.probeMs))

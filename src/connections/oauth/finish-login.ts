@@ -28,9 +28,9 @@ export type LoginOutcome =
   | { kind: 'other_browser' }
   /** The setup was completed by another login meanwhile. */
   | { kind: 'superseded'; connection: Connection }
-  | { kind: 'declined'; connection: Connection }
+  | { kind: 'declined'; connection: Connection; returnUrl: string | undefined }
   /** `reason` is safe to show. */
-  | { kind: 'failed'; connection: Connection; reason: string };
+  | { kind: 'failed'; connection: Connection; reason: string; returnUrl: string | undefined };
 
 /**
  * Finishes a login that `startLogin` began: checks state, browser and issuer, exchanges the code, and stores the grant
@@ -54,25 +54,27 @@ export async function finishLogin(
   if (connection.setupEpoch !== row.setup_epoch) return { kind: 'superseded', connection };
   const plain = await deps.keyring.unseal(row.namespace, sealedFor.login(stateHash), row.sealed);
   const pending: PendingLogin = JSON.parse(plain.toString('utf8'));
+  const { returnUrl } = pending;
   if (!(await isFromServer(pending, answer))) {
     return {
       kind: 'failed',
       connection,
+      returnUrl,
       reason: 'the answer came from another authorization server than was asked',
     };
   }
-  if (answer.error === 'access_denied') return { kind: 'declined', connection };
+  if (answer.error === 'access_denied') return { kind: 'declined', connection, returnUrl };
   if (answer.code === undefined) {
     const code = answer.error && /^[a-z0-9_.-]{1,64}$/i.test(answer.error) ? answer.error : 'no code';
-    return { kind: 'failed', connection, reason: `the authorization server answered: ${code}` };
+    return { kind: 'failed', connection, returnUrl, reason: `the authorization server answered: ${code}` };
   }
   try {
     const isStored = await exchange(deps, connection, pending, answer as LoginAnswer & { code: string });
     if (!isStored) return { kind: 'superseded', connection };
-    return { kind: 'granted', connection, returnUrl: pending.returnUrl };
+    return { kind: 'granted', connection, returnUrl };
   } catch (error) {
     if (!(error instanceof TokenRefused) && !(error instanceof UpstreamFault)) throw error;
-    return { kind: 'failed', connection, reason: error.message };
+    return { kind: 'failed', connection, returnUrl, reason: error.message };
   }
 }
 

@@ -76,7 +76,10 @@ function explain(
           title: 'You declined',
           text: 'Nothing was connected, and the application cannot use your account.',
           hint: 'You can close this page, or try again.',
-          action: { href: setupPath(deps, outcome.connection), label: 'Try again' },
+          action: {
+            href: setupPath(deps, outcome.connection, { returnUrl: outcome.returnUrl }),
+            label: 'Try again',
+          },
         },
       };
     case 'failed':
@@ -87,7 +90,10 @@ function explain(
           title: 'The login did not work',
           text: `The server refused: ${outcome.reason}.`,
           hint: 'Try again. If it goes on, tell the makers of the application.',
-          action: { href: setupPath(deps, outcome.connection), label: 'Try again' },
+          action: {
+            href: setupPath(deps, outcome.connection, { returnUrl: outcome.returnUrl }),
+            label: 'Try again',
+          },
         },
       };
   }

@@ -1,13 +1,15 @@
 import type { Connection } from '../../connections/connection.ts';
 import { missingInputs } from '../../connections/inputs/missing.ts';
 import type { CredentialProfile, InputField } from '../../connections/inputs/profile.ts';
+import type { Grant } from '../../connections/oauth/grant.ts';
+import type { LoginNeed } from '../../connections/oauth/login-need.ts';
 import type { SetupField, SetupForm } from './setup-form.ts';
 
 /** What a form of the setup page is about, besides what the connection says itself. */
 export interface SetupContext {
   /** The connection's own headers, to see which values are there. */
   headers: Record<string, string>;
-  hasGrant: boolean;
+  grant: Grant | undefined;
   action: string;
   csrf: string;
   returnUrl: string | undefined;
@@ -18,10 +20,10 @@ export interface SetupContext {
 
 /** The setup form of a connection: the fields that its server asks for, and the login that follows. */
 export function setupFormOf(connection: Connection, context: SetupContext): SetupForm {
-  const { namespace, name, status, serverInfo, iconUrl, mcpUrl, login } = connection;
+  const { namespace, name, status, serverInfo, iconUrl, mcpUrl } = connection;
   const host = new URL(mcpUrl).host;
-  const needsLogin =
-    status.state === 'auth_required' || (context.hasGrant && status.state !== 'input_required');
+  const login = loginOf(connection, context.grant);
+  const isAgain = context.grant !== undefined;
   return {
     namespace,
     connectionName: name,
@@ -30,17 +32,29 @@ export function setupFormOf(connection: Connection, context: SetupContext): Setu
     csrf: context.csrf,
     fields: status.state === 'auth_required' ? [] : fieldsOf(connection, context),
     askedBy: connection.inputs?.askedBy,
-    login: needsLogin
-      ? {
-          authorizationServer: login?.issuer ?? host,
-          scopes: login?.scope?.split(' ').filter(Boolean) ?? [],
-          isAgain: context.hasGrant,
-          asksForMore: context.hasGrant && (login?.stepUps ?? 0) > 0,
-        }
-      : undefined,
+    login: login && {
+      authorizationServer: login.issuer,
+      scopes: login.scope?.split(' ').filter(Boolean) ?? [],
+      isAgain,
+      asksForMore: isAgain && status.state === 'auth_required' && login.stepUps > 0,
+    },
     problem: context.problem,
     returnHost: context.returnUrl && new URL(context.returnUrl).host,
   };
+}
+
+/** The login that a setup ends with: the one that the connection waits for, or that of its grant once more. */
+export function loginOf(
+  { status, login, mcpUrl }: Connection,
+  grant: Grant | undefined,
+): LoginNeed | undefined {
+  if (status.state === 'auth_required') {
+    const unknown = { scope: undefined, resourceMetadataUrl: undefined, stepUps: 0 };
+    return login ?? { issuer: new URL(mcpUrl).origin, ...unknown };
+  }
+  if (!grant || status.state === 'input_required') return undefined;
+  const { server, scope, resourceMetadataUrl, stepUps } = grant;
+  return { issuer: server.issuer, scope, resourceMetadataUrl, stepUps };
 }
 
 /** The name that a field has in the form. */

@@ -10,8 +10,9 @@ import { renderContinue } from './continue.ts';
 import { renderNotice } from './notice.ts';
 import { openSetup } from './open-setup.ts';
 import { sendOutcome, sendPage, setupPath } from './outcome.ts';
+import { pageHeaders } from './page.ts';
 import { renderSetupForm } from './setup-form.ts';
-import { enteredValues, setupFormOf } from './setup-model.ts';
+import { enteredValues, loginOf, setupFormOf } from './setup-model.ts';
 
 const path = '/:namespace/:connectionId/setup';
 const params = z.object({ namespace: z.string(), connectionId: z.string() });
@@ -37,7 +38,7 @@ export function setupPageRoutes(app: App, deps: HttpDeps): void {
       const { opened, ticket, returnUrl } = setup;
       const form = setupFormOf(opened.connection, {
         headers: opened.headers,
-        hasGrant: opened.grant !== undefined,
+        grant: opened.grant,
         action: setupPath(deps, opened.connection, { ticket, returnUrl }),
         csrf: deps.browsers.csrf(deps.browsers.ensure(request, reply)),
         returnUrl,
@@ -70,7 +71,7 @@ export function setupPageRoutes(app: App, deps: HttpDeps): void {
         const { headers, grant } = await deps.credentials.open(current);
         const page = setupFormOf(current, {
           headers,
-          hasGrant: grant !== undefined,
+          grant,
           action: setupPath(deps, current, { ticket, returnUrl }),
           csrf: deps.browsers.csrf(browser),
           returnUrl,
@@ -89,9 +90,16 @@ export function setupPageRoutes(app: App, deps: HttpDeps): void {
         if (saved.status.state === 'error' && saved !== connection) {
           return await again(saved.uid, `The server answered: ${saved.status.message}.`);
         }
-        const need = loginNeed(saved, setup.opened.grant);
-        if (!need) return await sendOutcome(deps, reply, saved, returnUrl);
-        const url = await startLogin(deps, saved, need, browser, returnUrl);
+        const { grant } = setup.opened;
+        const agreed = loginOf(connection, grant);
+        if (!agreed && saved.status.state === 'auth_required') {
+          // The values led to a login: first the page says where and for what (MCP 2026-07-28, consent).
+          const next = setupPath(deps, saved, { ticket, returnUrl });
+          return reply.code(303).headers(pageHeaders).header('location', next).send();
+        }
+        const login = agreed && loginOf(saved, grant);
+        if (!login) return await sendOutcome(deps, reply, saved, returnUrl);
+        const url = await startLogin(deps, saved, login, browser, returnUrl);
         return sendPage(reply, 200, renderContinue({ url: url.href, host: url.host, why: 'login' }));
       } catch (error) {
         if (error instanceof UpstreamFault)
@@ -118,10 +126,7 @@ async function saveInputs(
   for (const [name, value] of Object.entries(entered.query)) url.searchParams.set(name, value);
   const { headers } = await deps.credentials.open(connection);
   const merged = { ...withoutNames(headers, Object.keys(entered.headers)), ...entered.headers };
-  const saved = await setConnection(deps, namespace, id, {
-    ...(status.state === 'input_required' && { mcpUrl: url.href }),
-    headers: merged,
-  });
+  const saved = await setConnection(deps, namespace, id, { mcpUrl: url.href, headers: merged }, 'setup');
   return saved.connection;
 }
 
@@ -129,15 +134,4 @@ async function saveInputs(
 function withoutNames(headers: Record<string, string>, names: readonly string[]): Record<string, string> {
   const lower = new Set(names.map((name) => name.toLowerCase()));
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !lower.has(name.toLowerCase())));
-}
-
-/** What the login is for: what the connection waits for, or once more what it was granted. */
-function loginNeed(
-  connection: Connection,
-  grant: { scope: string | undefined; resourceMetadataUrl: string | undefined; stepUps: number } | undefined,
-) {
-  if (connection.status.state === 'auth_required') {
-    return connection.login ?? { scope: undefined, resourceMetadataUrl: undefined, stepUps: 0 };
-  }
-  return grant;
 }
