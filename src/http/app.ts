@@ -3,6 +3,7 @@ import Fastify, { type FastifyBaseLogger, LogController } from 'fastify';
 import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Logger } from '../platform/logger.ts';
 import { guardAccess, guardHost, requireDeclaredPermissions } from './access.ts';
+import { mcpEndpointRoutes, mcpPath } from './connect/mcp-endpoint.ts';
 import { connectRoutes } from './connect/routes.ts';
 import type { App, HttpDeps } from './deps.ts';
 import { collectSchemas, serveDocumentation } from './documentation.ts';
@@ -82,6 +83,7 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
       route.schema = { ...route.schema, hide: true };
     });
     connectRoutes(scope, deps);
+    mcpEndpointRoutes(scope, deps, mcpPath);
   });
   await serveDocumentation(app, publicUrl);
   return app;

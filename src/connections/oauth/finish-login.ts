@@ -7,6 +7,7 @@ import { findConnectionByUid } from '../find.ts';
 import { clientAuthentication, forgetRegistration } from './clients.ts';
 import { findConfiguredClientById } from './configured-clients.ts';
 import { grantColumns, insertGrant } from './grant.ts';
+import { revokeGrant } from './revoke.ts';
 import { loadSdk } from './sdk.ts';
 import { hashOf, type PendingLogin } from './start-login.ts';
 import { requestTokens, TokenRefused } from './token-request.ts';
@@ -121,7 +122,7 @@ async function exchange(
     throw error;
   });
   const columns = await grantColumns(keyring, namespace, uid, { ...pending, tokens, requestedAt });
-  return store.write(async (transaction, stale) => {
+  const isStored = await store.write(async (transaction, stale) => {
     // Completed: all other tickets and logins of this setup are void, and what calls under way hear is old news.
     const updated = await transaction
       .updateTable('connections')
@@ -139,6 +140,11 @@ async function exchange(
     stale(staleKey(namespace, id));
     return true;
   });
+  if (!isStored) {
+    const { access_token: accessToken, refresh_token: refreshToken } = tokens;
+    await revokeGrant(deps, { connectionUid: uid, namespace, server, client, accessToken, refreshToken });
+  }
+  return isStored;
 }
 
 function isSame(stored: string, given: string): boolean {

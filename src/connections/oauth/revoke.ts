@@ -6,12 +6,18 @@ import type { Grant } from './grant.ts';
 import { postWithoutRedirect } from './post-without-redirect.ts';
 import { loadSdk } from './sdk.ts';
 
+/** What revoking a grant takes of it. */
+export type RevocableGrant = Pick<
+  Grant,
+  'connectionUid' | 'namespace' | 'server' | 'client' | 'accessToken' | 'refreshToken'
+>;
+
 /**
  * Revokes a grant at its authorization server (RFC 7009), where that offers it: the refresh token, with which the server
  * ends the rest, else the access token. Never throws: the tokens are deleted here in any case, and a server that
  * fails is logged.
  */
-export async function revokeGrant(deps: ConnectionsDeps, grant: Grant): Promise<void> {
+export async function revokeGrant(deps: ConnectionsDeps, grant: RevocableGrant): Promise<void> {
   const { namespace, server, client } = grant;
   const endpoint = (server.metadata as { revocation_endpoint?: string } | undefined)?.revocation_endpoint;
   if (!endpoint) return;
@@ -38,7 +44,11 @@ export async function revokeGrant(deps: ConnectionsDeps, grant: Grant): Promise<
 }
 
 /** As the SDK does at the token endpoint (RFC 7009 §2.1: the same authentication). */
-async function identify({ client, server }: Grant, headers: Headers, body: URLSearchParams): Promise<void> {
+async function identify(
+  { client, server }: RevocableGrant,
+  headers: Headers,
+  body: URLSearchParams,
+): Promise<void> {
   const { selectClientAuthMethod } = await loadSdk();
   const { client_id: id, client_secret: secret } = client.information;
   const supported = server.metadata?.token_endpoint_auth_methods_supported ?? [];

@@ -23,6 +23,8 @@ export function createConnectionRoute(app: App, deps: HttpDeps): void {
     },
     async (request, reply) => {
       const connection = await createConnection(deps, request.params.namespace, request.body ?? {});
+      // Its next probe is due in a second, sooner than the healer would look.
+      if (connection.status.state === 'error') deps.healer.wake();
       return reply.code(201).send(present(connection, deps.setupUrl));
     },
   );

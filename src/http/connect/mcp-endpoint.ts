@@ -5,7 +5,10 @@ import { ApiError } from '../../platform/errors.ts';
 import type { App, HttpDeps } from '../deps.ts';
 import { connectionParams } from './parameters.ts';
 
-const path = '/:namespace/:connectionId/mcp';
+/** Below the Connect API, and below `/mcp`, as the vendor's MCP host has it (design §4). */
+export const connectMcpPath = '/:namespace/:connectionId/mcp';
+export const mcpPath = '/mcp/:namespace/:connectionId';
+
 const config = {
   permission: 'connections:execute',
   inNamespace: true,
@@ -25,7 +28,7 @@ const rpcErrorSchema = z
  * The MCP endpoint of a connection: POST relays, everything else is 405, because this endpoint keeps no
  * sessions (api.md §3.3). The body stays bytes: the data plane parses it once, and passes it on as it came.
  */
-export function mcpEndpointRoutes(app: App, deps: HttpDeps): void {
+export function mcpEndpointRoutes(app: App, deps: HttpDeps, path: string): void {
   app.register(async (scope: App) => {
     scope.removeAllContentTypeParsers();
     scope.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) =>

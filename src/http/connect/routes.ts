@@ -7,7 +7,7 @@ import { getToolRoute } from './get-tool.ts';
 import { listConnectionsRoute } from './list-connections.ts';
 import { listNamespaceToolsRoute } from './list-namespace-tools.ts';
 import { listToolsRoute } from './list-tools.ts';
-import { mcpEndpointRoutes } from './mcp-endpoint.ts';
+import { connectMcpPath, mcpEndpointRoutes } from './mcp-endpoint.ts';
 import { renewSetupRoute } from './renew-setup.ts';
 import { setConnectionRoute } from './set-connection.ts';
 
@@ -23,5 +23,5 @@ export function connectRoutes(app: App, deps: HttpDeps): void {
   callToolRoute(app, deps);
   listNamespaceToolsRoute(app, deps);
   renewSetupRoute(app, deps);
-  mcpEndpointRoutes(app, deps);
+  mcpEndpointRoutes(app, deps, connectMcpPath);
 }

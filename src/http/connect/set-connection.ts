@@ -31,6 +31,8 @@ export function setConnectionRoute(app: App, deps: HttpDeps): void {
     async (request, reply) => {
       const { namespace, connectionId } = request.params;
       const { connection, created } = await setConnection(deps, namespace, connectionId, request.body ?? {});
+      // Its next probe is due in a second, sooner than the healer would look.
+      if (connection.status.state === 'error') deps.healer.wake();
       return reply.code(created ? 201 : 200).send(present(connection, deps.setupUrl));
     },
   );

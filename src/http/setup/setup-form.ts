@@ -15,8 +15,8 @@ export interface SetupForm {
   /** The application that will be able to use the account. */
   namespace: string;
   connectionName: string;
-  /** `title` is what the server calls itself; `host` is where it is. */
-  server: { title: string; host: string; iconUrl: string | undefined };
+  /** `title` is what the server calls itself, if that is known; `host` is where it is. */
+  server: { title: string | undefined; host: string; iconUrl: string | undefined };
   /** Path and query that the form posts to. */
   action: string;
   /** Value of the hidden field `csrf`. */
@@ -40,6 +40,8 @@ export interface SetupField {
   required: boolean;
   /** Masked, and never written back into the page: `value` is ignored. */
   secret: boolean;
+  /** A value is stored that the page does not show; it stays where the field is left empty. */
+  isKept?: boolean;
   value: string;
   /** What is wrong with the value. */
   problem?: string;
@@ -107,7 +109,7 @@ ${links.length === 0 ? undefined : html`<ul>${links}</ul>`}
 /** The application and the server as two sockets, and the cable between them. Decoration: the text says it all. */
 function renderPatch({ namespace, server }: SetupForm): Html {
   const icon = iconAddress(server.iconUrl);
-  const letter = firstLetter(server.title);
+  const letter = firstLetter(server.title ?? server.host);
   return html`<div class="patch" aria-hidden="true">
 <span class="tile">${firstLetter(namespace)}</span>
 ${cable}
@@ -154,7 +156,7 @@ function renderField(field: SetupField, id: string, takeFocus: boolean): Html {
     ...(problem === undefined ? [] : [`${id}-problem`]),
   ].join(' ');
   return html`<div class="field">
-<label for="${id}"><bdi>${fieldLabel(field)}</bdi> <span>${field.required ? 'required' : 'optional'}</span></label>
+<label for="${id}"><bdi>${fieldLabel(field)}</bdi> <span>${field.isKept ? 'leave empty to keep' : field.required ? 'required' : 'optional'}</span></label>
 ${description === undefined ? undefined : html`<p class="description" id="${id}-description" dir="auto">${shown(description, textChars)}</p>`}
 ${problem === undefined ? undefined : html`<p class="problem" id="${id}-problem" dir="auto">${shown(problem, textChars)}</p>`}
 <input id="${id}" name="${field.name}" ${
@@ -176,7 +178,7 @@ function renderTerms({ namespace, connectionName, server, login, returnHost }: S
 <dl>
 <div><dt>Application</dt><dd><strong><bdi>${shown(namespace, nameChars)}</bdi></strong></dd></div>
 <div><dt>Server</dt><dd><strong>${shownHost(server.host)}</strong>
-<p>It calls itself “<bdi>${shown(server.title, nameChars)}</bdi>”.</p></dd></div>
+${server.title === undefined ? undefined : html`<p>It calls itself “<bdi>${shown(server.title, nameChars)}</bdi>”.</p>`}</dd></div>
 <div><dt>Connection</dt><dd><bdi>${shown(connectionName, nameChars)}</bdi></dd></div>
 ${login ? renderLogin(login) : undefined}
 ${returnHost === undefined ? undefined : html`<div><dt>Then back to</dt><dd><strong>${shownHost(returnHost)}</strong></dd></div>`}

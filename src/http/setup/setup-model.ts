@@ -1,6 +1,6 @@
 import type { Connection } from '../../connections/connection.ts';
-import { missingInputs } from '../../connections/inputs/missing.ts';
 import type { CredentialProfile, InputField } from '../../connections/inputs/profile.ts';
+import { type InputValues, inputValue, withValue } from '../../connections/inputs/values.ts';
 import type { Grant } from '../../connections/oauth/grant.ts';
 import type { LoginNeed } from '../../connections/oauth/login-need.ts';
 import type { SetupField, SetupForm } from './setup-form.ts';
@@ -27,7 +27,7 @@ export function setupFormOf(connection: Connection, context: SetupContext): Setu
   return {
     namespace,
     connectionName: name,
-    server: { title: serverInfo?.title ?? serverInfo?.name ?? host, host, iconUrl: iconUrl ?? undefined },
+    server: { title: serverInfo?.title ?? serverInfo?.name, host, iconUrl: iconUrl ?? undefined },
     action: context.action,
     csrf: context.csrf,
     fields: status.state === 'auth_required' ? [] : fieldsOf(connection, context),
@@ -62,36 +62,38 @@ export function formName({ from }: InputField): string {
   return `${from.kind}:${from.name}`;
 }
 
-/** What the person entered, by place; fields left empty keep what is stored. */
-export function enteredValues(
+/**
+ * The values of a connection with what the person entered; `stored` itself if that is nothing new. Fields left empty
+ * keep what is stored.
+ */
+export function withEntered(
   { fields }: CredentialProfile,
   form: URLSearchParams,
-): { headers: Record<string, string>; query: Record<string, string> } {
-  const values = { headers: {} as Record<string, string>, query: {} as Record<string, string> };
-  for (const field of fields) {
-    const value = form.get(formName(field))?.trim();
-    if (!value) continue;
-    if (field.from.kind === 'header') values.headers[field.from.name] = value;
-    else values.query[field.from.name] = value;
-  }
-  return values;
+  stored: InputValues,
+): InputValues {
+  return fields.reduce((values, field) => {
+    const entered = form.get(formName(field))?.trim();
+    // The page shows values of the query, and the form sends them back.
+    const isKept = !entered || (field.from.kind === 'query' && entered === inputValue(field, stored));
+    return isKept ? values : withValue(values, field.from, entered);
+  }, stored);
 }
 
 function fieldsOf({ inputs, mcpUrl }: Connection, { headers, entered }: SetupContext): SetupField[] {
   if (!inputs) return [];
-  const missing = missingInputs(inputs, headers, mcpUrl);
-  const query = new URL(mcpUrl).searchParams;
   return inputs.fields.map((field) => {
-    const { kind, name } = field.from;
-    const isMissing = (kind === 'header' ? missing.headers : missing.query).includes(name);
+    const { from, label, description, required, secret } = field;
+    const stored = inputValue(field, { headers, mcpUrl });
+    const isShown = from.kind === 'query' && !secret;
+    const isKept = stored !== undefined && !isShown;
     return {
       name: formName(field),
-      label: field.label,
-      ...(field.description !== undefined && { description: field.description }),
-      // A value that is stored and not shown stays if nothing is entered.
-      required: isMissing,
-      secret: field.secret,
-      value: entered?.[formName(field)] ?? (kind === 'query' ? (query.get(name) ?? '') : ''),
+      label,
+      ...(description !== undefined && { description }),
+      required: required && !isKept,
+      secret,
+      isKept,
+      value: entered?.[formName(field)] ?? ((isShown && stored) || ''),
     };
   });
 }

@@ -4,7 +4,7 @@ import { findConnectionByUid } from '../../connections/find.ts';
 import { startLogin } from '../../connections/oauth/start-login.ts';
 import { setConnection } from '../../connections/set.ts';
 import { ApiError } from '../../platform/errors.ts';
-import { UpstreamFault } from '../../upstream/fault.ts';
+import { refusedCredentials, UpstreamFault } from '../../upstream/fault.ts';
 import type { App, HttpDeps } from '../deps.ts';
 import { renderContinue } from './continue.ts';
 import { renderNotice } from './notice.ts';
@@ -12,7 +12,7 @@ import { openSetup } from './open-setup.ts';
 import { sendOutcome, sendPage, setupPath } from './outcome.ts';
 import { pageHeaders } from './page.ts';
 import { renderSetupForm } from './setup-form.ts';
-import { enteredValues, loginOf, setupFormOf } from './setup-model.ts';
+import { loginOf, setupFormOf, withEntered } from './setup-model.ts';
 
 const path = '/:namespace/:connectionId/setup';
 const params = z.object({ namespace: z.string(), connectionId: z.string() });
@@ -88,7 +88,7 @@ export function setupPageRoutes(app: App, deps: HttpDeps): void {
           return await again(saved.uid, 'Fill in what is required.');
         }
         if (saved.status.state === 'error' && saved !== connection) {
-          return await again(saved.uid, `The server answered: ${saved.status.message}.`);
+          return await again(saved.uid, problemOf(saved.status.message));
         }
         const { grant } = setup.opened;
         const agreed = loginOf(connection, grant);
@@ -119,19 +119,17 @@ async function saveInputs(
 ): Promise<Connection> {
   const { inputs, namespace, id, mcpUrl, status } = connection;
   if (!inputs || status.state === 'auth_required') return connection;
-  const entered = enteredValues(inputs, form);
-  const isSame = Object.keys({ ...entered.headers, ...entered.query }).length === 0;
-  if (isSame && status.state !== 'input_required') return connection;
-  const url = new URL(mcpUrl);
-  for (const [name, value] of Object.entries(entered.query)) url.searchParams.set(name, value);
   const { headers } = await deps.credentials.open(connection);
-  const merged = { ...withoutNames(headers, Object.keys(entered.headers)), ...entered.headers };
-  const saved = await setConnection(deps, namespace, id, { mcpUrl: url.href, headers: merged }, 'setup');
+  const stored = { headers, mcpUrl };
+  const entered = withEntered(inputs, form, stored);
+  if (entered === stored && status.state !== 'input_required') return connection;
+  const saved = await setConnection(deps, namespace, id, entered, 'setup');
   return saved.connection;
 }
 
-/** Header names are the same in any case (RFC 9110 §5.1). */
-function withoutNames(headers: Record<string, string>, names: readonly string[]): Record<string, string> {
-  const lower = new Set(names.map((name) => name.toLowerCase()));
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !lower.has(name.toLowerCase())));
+/** What the person is told when a server does not work with what was entered. */
+function problemOf(message: string): string {
+  return message.startsWith(refusedCredentials)
+    ? 'The server did not accept what you entered. Check it and try again.'
+    : `The server does not work with what you entered: ${message}.`;
 }
