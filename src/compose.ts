@@ -7,7 +7,9 @@ import { createObserver } from './connections/observe.ts';
 import { createResolver } from './connections/resolve.ts';
 import { createSetupTickets } from './connections/setup/ticket.ts';
 import { createCourier } from './connections/webhooks/deliver.ts';
+import { createCallerSessions } from './gateway/caller-sessions.ts';
 import { Deadlines } from './gateway/deadlines.ts';
+import { openEndedSessions } from './gateway/ended-sessions.ts';
 import { createToolMemory } from './gateway/tool-memory.ts';
 import { createAllowList, isLoopbackHost } from './http/allow-list.ts';
 import { createApp } from './http/app.ts';
@@ -117,6 +119,12 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       observer,
       healer,
       relay,
+      callerSessions: createCallerSessions(
+        keyring,
+        clock.now,
+        limits.callerSessionMs,
+        await openEndedSessions(store, clock),
+      ),
       toolMemory: createToolMemory(limits),
       setupUrl: tickets.urlOf,
     };

@@ -89,7 +89,7 @@ export async function insertConnection(
       return inserted;
     });
     adoptSession(sessions, finding);
-    return settle(deps, fromRow(inserted));
+    return settle(deps, fromRow(inserted), finding.login);
   } catch (error) {
     releaseSession(sessions, finding);
     if (isDuplicate(error)) return undefined;

@@ -24,7 +24,7 @@ export interface ConnectionsDeps {
 }
 
 /** Who we are to authorization servers, and how we reach them. */
-export interface OAuthDeps {
+interface OAuthDeps {
   fetch: GuardedFetch;
   /** Where logins come back to; known once the server listens. */
   redirectUri: () => string;

@@ -3,6 +3,7 @@ import { CredentialsRefused, refusedCredentials, UpstreamFault } from '../upstre
 import { type Connection, fromRow } from './connection.ts';
 import type { CredentialedDeps, ResolvedConnection } from './credentials.ts';
 import { adoptSession, type Finding, failed, probe, releaseSession } from './probe.ts';
+import { settle } from './settle.ts';
 import { isWaiting, type Status } from './status.ts';
 import { findingColumns, storeFinding } from './store-finding.ts';
 
@@ -141,6 +142,7 @@ export function createHealer(deps: CredentialedDeps): Healer {
     const stored = await storeFinding(deps, probed.connection, found, { unlessNewer: true });
     if (stored) {
       adoptSession(sessions, finding);
+      await settle(deps, stored, finding.login);
       return;
     }
     releaseSession(sessions, finding);

@@ -9,6 +9,7 @@ import { fetchProfile } from './inputs/fetch-profile.ts';
 import { httpInputs, missingInputs } from './inputs/missing.ts';
 import type { CredentialProfile } from './inputs/profile.ts';
 import { makeTarget, type TargetParts } from './make-target.ts';
+import { findConfiguredClient } from './oauth/configured-clients.ts';
 import type { Grant } from './oauth/grant.ts';
 import { findLogin, type LoginNeed } from './oauth/login-need.ts';
 import type { Status } from './status.ts';
@@ -31,7 +32,7 @@ export interface Finding {
     | undefined;
   /** What the server asks of its user: null if nothing, undefined if that could not be learned now. */
   inputs: CredentialProfile | null | undefined;
-  /** Where the user logs in, with `auth_required`. */
+  /** Where the user logs in, with `auth_required`; or with `error`, where a client of the tenant's does. */
   login: LoginNeed | undefined;
   /** The fault behind a status of `error`. */
   fault: UpstreamFault | undefined;
@@ -120,8 +121,7 @@ async function ask(
 
 /** The finding that an upstream failed. */
 export function failed(fault: UpstreamFault, at: number): Finding {
-  const status = { state: 'error', message: fault.message } as const;
-  return { status, at, learned: undefined, inputs: undefined, login: undefined, fault };
+  return { status: failedStatus(fault), at, learned: undefined, inputs: undefined, login: undefined, fault };
 }
 
 async function askForLogin(
@@ -132,11 +132,19 @@ async function askForLogin(
 ): Promise<Pick<Finding, 'status' | 'login' | 'fault'>> {
   try {
     const login = await findLogin(deps, namespace, mcpUrl, refusal.challenge, timeLimitMs);
+    const configured = await findConfiguredClient(deps, namespace, { mcpUrl, issuer: login.issuer });
+    // No person is needed, nor of any help: see settle.ts.
+    if (configured?.grantType === 'client_credentials')
+      return { status: failedStatus(refusal), login, fault: undefined };
     return { status: { state: 'auth_required' }, login, fault: undefined };
   } catch (fault) {
     if (!(fault instanceof UpstreamFault)) throw fault;
-    return { status: { state: 'error', message: fault.message }, login: undefined, fault };
+    return { status: failedStatus(fault), login: undefined, fault };
   }
+}
+
+function failedStatus({ message }: UpstreamFault): Status {
+  return { state: 'error', message };
 }
 
 /** Keeps the session that a stored finding opened, for the calls to come. */

@@ -97,7 +97,7 @@ async function updateConnection(
   }
   if (isNewTarget) await sessions.end(uid, version);
   adoptSession(sessions, finding);
-  return settle(deps, row);
+  return settle(deps, row, finding.login);
 }
 
 /** While inputs are required the query may change, since it is where some of them go (api.md §4). */

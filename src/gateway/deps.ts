@@ -3,6 +3,7 @@ import type { CredentialedDeps } from '../connections/credentials.ts';
 import type { Healer } from '../connections/heal.ts';
 import type { Observer } from '../connections/observe.ts';
 import type { Resolver } from '../connections/resolve.ts';
+import type { CallerSessions } from './caller-sessions.ts';
 import type { RelayDeps } from './relay.ts';
 import type { ToolMemory } from './tool-memory.ts';
 
@@ -12,6 +13,7 @@ export interface GatewayDeps extends CredentialedDeps {
   observer: Observer;
   healer: Healer;
   relay: RelayDeps;
+  callerSessions: CallerSessions;
   toolMemory: ToolMemory;
   /** Where the user of a connection does what it waits for: a capability of its own, made anew each time. */
   setupUrl: (connection: Connection) => string;

@@ -54,7 +54,9 @@ async function envelope(
     const tools = await Promise.race([listOne(deps, connection, caller), expiry.reached]);
     return { status: { state: 'connected' }, tools };
   } catch (error) {
-    if (error instanceof ApiError) return { status: statusAfter(error, status), error: errorBody(error) };
+    if (error instanceof ApiError) {
+      return { status: await statusAfter(deps, connection, error), error: errorBody(error) };
+    }
     deps.log.error(
       { err: error, connection: connection.uid },
       'the tools of a connection could not be listed',
@@ -81,10 +83,18 @@ function startExpiry(ms: number): { reached: Promise<never>; cancel: () => void 
   return { reached: promise, cancel: () => clearTimeout(timer) };
 }
 
-/** What the observer stores for the same failure, at once or a moment later. */
-function statusAfter(error: ApiError, before: Status): Status {
+/** The state that the failed listing has found: as stored, or as the observer stores it at once or a moment later. */
+async function statusAfter(
+  deps: GatewayDeps,
+  { namespace, id, status }: Connection,
+  error: ApiError,
+): Promise<Status> {
+  if (error.code === 'auth_required' || error.code === 'input_required') {
+    const current = await deps.resolver.find(namespace, id);
+    return current ? presentStatus(current, deps.setupUrl) : status;
+  }
   const decisive = error.cause instanceof UpstreamFault && error.cause.decisive;
-  return decisive ? { state: 'error', message: error.message } : before;
+  return decisive ? { state: 'error', message: error.message } : status;
 }
 
 function errorBody(error: ApiError): { error: string; message: string } {

@@ -1,21 +1,24 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { errorMessage } from '../mcp/answer.ts';
 import { forwardedHeaders, sessionHeader, statelessSession, versionHeader } from '../mcp/headers.ts';
 import { findTopLevelId, isDeeperThan } from '../mcp/json-scan.ts';
-import { type IncomingMessage, type RequestId, readMessage, revisionOf } from '../mcp/message.ts';
+import { type IncomingMessage, isResponse, type RequestId, readMessage, revisionOf } from '../mcp/message.ts';
 import { ApiError } from '../platform/errors.ts';
 import { tellCancelled } from '../upstream/cancel.ts';
 import { CredentialsRefused, faultOfError, faultOfStatus, isFaultStatus } from '../upstream/fault.ts';
 import { maySayLostSession, type PooledSession, pooledRevision } from '../upstream/sessions.ts';
+import { answerError, refuseWaiting, writeJson } from './answer-mcp.ts';
+import { ownerOf } from './caller-sessions.ts';
 import type { GatewayDeps } from './deps.ts';
-import { type ReachedConnection, type RefuseWaiting, reach, recover } from './reach.ts';
+import { type ReachedConnection, reach, recover } from './reach.ts';
 import { relay } from './relay.ts';
 import type { Downstream, Refusal, RelayCall } from './relay-call.ts';
+import { viaHeader } from './via.ts';
 
 /** One POST to the MCP endpoint of a connection, by a caller who may execute there. */
 export interface McpPost {
   namespace: string;
   connectionId: string;
+  organizationId: string;
   headers: IncomingHttpHeaders;
   body: Buffer;
 }
@@ -35,7 +38,7 @@ interface Passage {
 export function postMessage(deps: GatewayDeps, post: McpPost, downstream: Downstream): void {
   let id: RequestId | undefined;
   try {
-    const message = parseBody(post.body, deps.limits.jsonDepth);
+    const message = parseBody(post, deps.limits.jsonDepth);
     id = message.id;
     const passage = { post, message, downstream, isSecond: false };
     const reached = reach(deps, post.namespace, post.connectionId, refuseWaiting(deps));
@@ -52,7 +55,7 @@ export function postMessage(deps: GatewayDeps, post: McpPost, downstream: Downst
   }
 }
 
-function parseBody(body: Buffer, maxDepth: number): IncomingMessage {
+function parseBody({ body, headers }: McpPost, maxDepth: number): IncomingMessage {
   if (isDeeperThan(body, maxDepth)) {
     throw new ApiError('invalid_json', { message: `The body nests deeper than ${maxDepth} levels.` });
   }
@@ -62,7 +65,17 @@ function parseBody(body: Buffer, maxDepth: number): IncomingMessage {
   } catch (cause) {
     throw new ApiError('invalid_json', { cause });
   }
+  // Servers ask back in sessions, so callers answer there (MCP 2025-11-25, basic/transports).
+  if (ownSession(headers) !== undefined && isResponse(value)) {
+    return { method: undefined, id: undefined, params: undefined };
+  }
   return readMessage(value);
+}
+
+/** The session id of a caller that keeps a session of its own. */
+function ownSession(headers: IncomingHttpHeaders): string | undefined {
+  const id = headers[sessionHeader] as string | undefined;
+  return id === statelessSession ? undefined : id;
 }
 
 function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection): Promise<void> | undefined {
@@ -86,11 +99,18 @@ function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection
     send(deps, passage, reached, call, undefined, () => {});
     return undefined;
   }
-  const session = headers[sessionHeader];
-  if (session !== undefined && session !== statelessSession) throw new ApiError('session_not_found');
+  const session = ownSession(headers);
+  if (session !== undefined) {
+    sendInOwnSession(deps, passage, reached, via, session);
+    return undefined;
+  }
   if (!protocol.legacy) throw revisionMismatch(revision, protocol.modern as string);
 
-  if (message.method === 'initialize') return answerInitialize(deps, passage, reached);
+  if (message.method === 'initialize') {
+    if (headers[sessionHeader] === statelessSession) return answerInitialize(deps, passage, reached);
+    openOwnSession(deps, passage, reached, via);
+    return undefined;
+  }
   if (message.method === 'notifications/initialized') {
     // The pooled session has been initialized already.
     downstream.response.writeHead(202, { ...downstream.headers, 'content-length': 0 }).end();
@@ -106,6 +126,49 @@ function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection
     (opened) => sendInSession(deps, passage, reached, via, spoken, opened, true),
     (error: unknown) => fail(deps, passage, reached, error),
   );
+}
+
+/** The upstream opens a session for this caller alone, and learns what this caller can do. */
+function openOwnSession(
+  deps: GatewayDeps,
+  passage: Passage,
+  reached: ReachedConnection,
+  via: readonly string[],
+): void {
+  const { post, message } = passage;
+  const owner = ownerOf(reached.connection, post.organizationId);
+  const call = {
+    target: reached.target,
+    body: post.body,
+    headers: via,
+    id: message.id,
+    mayBeLost: false,
+    replacedId: undefined,
+    sealSession: (upstreamId: string) => deps.callerSessions.seal(owner, upstreamId),
+  };
+  send(deps, passage, reached, call, undefined, () => {});
+}
+
+/** In a session of the caller's own nothing is replaced: its ids are the only ones there. */
+function sendInOwnSession(
+  deps: GatewayDeps,
+  passage: Passage,
+  reached: ReachedConnection,
+  via: readonly string[],
+  session: string,
+): void {
+  const { post, message } = passage;
+  const upstreamId = deps.callerSessions.open(ownerOf(reached.connection, post.organizationId), session);
+  if (upstreamId === undefined) throw new ApiError('session_not_found');
+  const call = {
+    target: reached.target,
+    body: post.body,
+    headers: [...forwardedHeaders(post.headers), sessionHeader, upstreamId, ...via],
+    id: message.id,
+    mayBeLost: false,
+    replacedId: undefined,
+  };
+  send(deps, passage, reached, call, undefined, () => {});
 }
 
 /** A pooled session has been initialized with the upstream; its result is the caller's answer. */
@@ -236,6 +299,11 @@ function pass(deps: GatewayDeps, passage: Passage, reached: ReachedConnection, r
     refusal.pass();
     return;
   }
+  // The upstream has lost the session: its caller opens another (MCP 2025-11-25, basic/transports).
+  if (status === 404 && ownSession(passage.post.headers) !== undefined) {
+    answerError(deps, downstream, message.id, new ApiError('session_not_found'));
+    return;
+  }
   if (callerFaults.has(status)) {
     const text = `The upstream rejected the message (${status}).`;
     answerError(deps, downstream, message.id, new ApiError('upstream_rejected', { message: text }));
@@ -259,63 +327,9 @@ function fail(deps: GatewayDeps, passage: Passage, reached: ReachedConnection, e
   answerError(deps, downstream, message.id, fault.toApiError());
 }
 
-/** The answers that the Connect API gives while the user of the connection must act (api.md §3.3). */
-function refuseWaiting({ setupUrl }: GatewayDeps): RefuseWaiting {
-  return (connection, status) => {
-    if (status.state === 'input_required') {
-      return new ApiError('mcp_input_required', { data: { http: status.http, missing: status.missing } });
-    }
-    return new ApiError('mcp_authorization_required', { data: { authorizationUrl: setupUrl(connection) } });
-  };
-}
-
-const maxHops = 3;
-
-/**
- * A connection may lead to another Patchbay, and by mistake or malice back to this one. Each hop says so in Via
- * (RFC 9110 §7.6.3), so that a loop ends after a few. Throws ApiError `upstream_failed`.
- */
-function viaHeader(received: string | undefined): readonly string[] {
-  const own = '1.1 patchbay';
-  if (received === undefined) return ['via', own];
-  if (received.split(own).length > maxHops) {
-    throw new ApiError('upstream_failed', { message: 'The connection leads back to Patchbay, in a loop.' });
-  }
-  return ['via', `${received}, ${own}`];
-}
-
 function revisionMismatch(caller: string, upstream: string): ApiError {
   return new ApiError('revision_mismatch', {
     message: `The caller speaks MCP ${caller}, the upstream ${upstream}. Call in ${upstream}, or use .tools, which speaks both.`,
     data: { requested: caller, supported: [upstream] },
   });
-}
-
-function answerError(
-  deps: GatewayDeps,
-  downstream: Downstream,
-  id: RequestId | undefined,
-  error: unknown,
-): void {
-  const { response } = downstream;
-  if (response.headersSent || response.destroyed) return;
-  const known = error instanceof ApiError ? error : new ApiError('internal_error', { cause: error });
-  if (known.status === 500) deps.log.error({ err: error }, 'a relayed call failed');
-  writeJson(downstream, known.status, errorMessage(known, id), known.answerHeaders());
-}
-
-function writeJson(
-  { response, headers: shared }: Downstream,
-  status: number,
-  body: unknown,
-  headers: Record<string, string> = {},
-): void {
-  const bytes = Buffer.from(JSON.stringify(body));
-  response.writeHead(status, {
-    ...shared,
-    ...headers,
-    'content-type': 'application/json',
-    'content-length': bytes.length,
-  });
-  response.end(bytes);
 }

@@ -23,6 +23,8 @@ export interface RelayCall {
   mayBeLost: boolean;
   /** The id that `body` carries instead, and the JSON text of the caller's. */
   replacedId: { ours: string; theirs: Buffer } | undefined;
+  /** Makes the caller's id of a session that the upstream opens with its answer. */
+  sealSession?: (upstreamId: string) => string;
 }
 
 /** What the relay tells its owner; each call ends with exactly one of these. */

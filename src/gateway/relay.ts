@@ -1,7 +1,7 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { errorMessage } from '../mcp/answer.ts';
-import { contentHeaders, mediaType, singleValue } from '../mcp/headers.ts';
+import { contentHeaders, mediaType, sessionHeader, singleValue } from '../mcp/headers.ts';
 import type { Limits } from '../platform/limits.ts';
 import { redirectPath, tooLarge } from '../upstream/exchange.ts';
 import { faultOfContentType, faultOfError, UpstreamFault } from '../upstream/fault.ts';
@@ -347,8 +347,12 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
 
   #passedHeaders(): OutgoingHttpHeaders {
     const retryAfter = singleValue(this.#headers['retry-after']);
-    return retryAfter === undefined
-      ? this.#answerHeaders
-      : { ...this.#answerHeaders, 'retry-after': retryAfter };
+    const session = this.#call.sealSession && singleValue(this.#headers[sessionHeader]);
+    if (retryAfter === undefined && session === undefined) return this.#answerHeaders;
+    return {
+      ...this.#answerHeaders,
+      ...(retryAfter !== undefined && { 'retry-after': retryAfter }),
+      ...(session !== undefined && { [sessionHeader]: this.#call.sealSession?.(session) }),
+    };
   }
 }

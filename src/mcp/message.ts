@@ -6,8 +6,9 @@ export type RequestId = string | number;
 
 /** What the data plane reads of a JSON-RPC request or notification; the rest travels as bytes. */
 export interface IncomingMessage {
-  method: string;
-  /** undefined for a notification. */
+  /** undefined for a response. */
+  method: string | undefined;
+  /** undefined for what has no answer: a notification, or a response. */
   id: RequestId | undefined;
   params: Record<string, unknown> | undefined;
 }
@@ -37,6 +38,19 @@ export function readMessage(value: unknown): IncomingMessage {
     throw new ApiError('invalid_message', { message: '"params" must be an object.' });
   }
   return { method, id, params: params as Record<string, unknown> | undefined };
+}
+
+/** Whether a JSON-RPC message is a response: what a legacy client posts to answer a request of the server. */
+export function isResponse(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  const { jsonrpc, id, method, result, error } = value as Record<string, unknown>;
+  const isAnswer = (result === undefined) !== (error === undefined);
+  return (
+    jsonrpc === '2.0' &&
+    method === undefined &&
+    isAnswer &&
+    (typeof id === 'string' || typeof id === 'number')
+  );
 }
 
 /**

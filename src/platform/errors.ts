@@ -121,15 +121,15 @@ export const errorTable = {
   session_not_found: {
     status: 404,
     rpc: 40405,
-    message: 'Session not found. This endpoint needs no session: leave Mcp-Session-Id out.',
-    when: 'The request carries an MCP session id that this server did not issue.',
-    remedy: 'Leave `Mcp-Session-Id` out, or send `smithery-stateless`.',
+    message: 'Session not found. Initialize again, or leave Mcp-Session-Id out: a session is not needed.',
+    when: 'The MCP session id is none of this connection and caller, has run out, was ended, or its upstream lost it.',
+    remedy: 'Initialize again; or leave `Mcp-Session-Id` out, or send `smithery-stateless`.',
   },
   method_not_allowed: {
     status: 405,
     rpc: 40501,
-    message: 'This endpoint takes POST only.',
-    when: 'GET, DELETE or another method on an MCP endpoint.',
+    message: 'This endpoint takes POST only, without a session.',
+    when: 'GET or DELETE without a session on an MCP endpoint, or in one whose server has neither; any other method.',
     remedy: 'POST a JSON-RPC message.',
   },
   request_timeout: {

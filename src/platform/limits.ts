@@ -43,6 +43,10 @@ export const defaultLimits = {
   callSseIdleMs: 300_000,
   /** Longest SSE answer. */
   callSseMs: 3_600_000,
+  /** How long a session of a legacy caller lasts. */
+  callerSessionMs: 24 * 60 * 60_000,
+  /** How often an idle stream carries a comment, so that no proxy in between closes it. */
+  streamKeepAliveMs: 20_000,
   /** How long to wait for an upstream to confirm the end of a session. */
   endSessionMs: 1_000,
 

@@ -55,7 +55,7 @@ describe('a legacy caller of a legacy upstream', () => {
     expect(answer.headers.get('mcp-session-id')).toBeNull();
   });
 
-  test('may initialize, and gets the upstream’s own answer but no session', async () => {
+  test('may initialize, and gets the upstream’s own answer and a session under another id', async () => {
     const params = {
       protocolVersion: '2025-11-25',
       capabilities: {},
@@ -73,9 +73,13 @@ describe('a legacy caller of a legacy upstream', () => {
         },
       },
     });
-    expect(answer.headers.get('mcp-session-id')).toBeNull();
-    const initialized = await post('legacy', { jsonrpc: '2.0', method: 'notifications/initialized' });
-    expect(initialized).toMatchObject({ status: 202, text: '' });
+    const session = answer.headers.get('mcp-session-id') as string;
+    const headers = { 'mcp-session-id': session, 'mcp-protocol-version': '2025-11-25' };
+    const notified = { jsonrpc: '2.0', method: 'notifications/initialized' };
+    expect(await post('legacy', notified, { headers })).toMatchObject({ status: 202, text: '' });
+    const sent = legacy.received.at(-1)?.headers['mcp-session-id'];
+    expect(sent).toBeTruthy();
+    expect(session).not.toContain(sent);
   });
 
   test('gets its own request id back, of whatever kind', async () => {

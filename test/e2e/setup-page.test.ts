@@ -1,19 +1,11 @@
-import type { Browser, Page } from 'playwright-core';
+import type { Browser } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { chromiumPath, keepPicture, openChromium } from '../fixtures/chromium.ts';
 import { count, echoCall, mcp, stored } from '../fixtures/fault.ts';
 import { startUpstream, type Upstream } from '../fixtures/upstream.ts';
 import { right } from './asking-server.ts';
 import { type Stage, setTheStage } from './stage.ts';
-
-const heading = (page: Page) => page.getByRole('heading', { level: 1 });
-const press = (page: Page, name: string | RegExp) => page.getByRole('button', { name }).click();
-const titled = (page: Page, text: string | RegExp) => heading(page).filter({ hasText: text }).waitFor();
-
-async function fillIn(page: Page, { key, region }: typeof right = right): Promise<void> {
-  await page.getByLabel('API key').fill(key);
-  await page.getByLabel('Region').fill(region);
-}
+import { fillIn, logIn, press, titled } from './steps.ts';
 
 describe.skipIf(!chromiumPath)('the setup page in a browser', () => {
   let browser: Browser;
@@ -86,8 +78,7 @@ describe.skipIf(!chromiumPath)('the setup page in a browser', () => {
     expect(stage.provider.authorizations).toEqual([]);
     expect(await page.locator('.scopes li').allInnerTexts()).toEqual(['read', 'write']);
     await keepPicture(page, 'both-2-consent');
-    await press(page, /^Continue to/);
-    await press(page, 'Allow');
+    await logIn(page);
     await titled(page, 'All set');
     expect(await stored(stage.pb, 'c')).toMatchObject({ state: 'connected' });
   });
@@ -95,16 +86,14 @@ describe.skipIf(!chromiumPath)('the setup page in a browser', () => {
   it('takes a no for a no, and lets the person try again', async () => {
     const { page } = await stage.visitor();
     await page.goto(await stage.connect('c', stage.guarded));
-    await press(page, /^Continue to/);
-    await press(page, 'Decline');
+    await logIn(page, 'Decline');
     await titled(page, 'You declined');
     await keepPicture(page, 'declined-1');
     expect(await stored(stage.pb, 'c')).toMatchObject({ state: 'auth_required' });
     expect(stage.provider.tokenRequests).toEqual([]);
 
     await page.getByRole('link', { name: 'Try again' }).click();
-    await press(page, /^Continue to/);
-    await press(page, 'Allow');
+    await logIn(page);
     await titled(page, 'All set');
     expect(await stored(stage.pb, 'c')).toMatchObject({ state: 'connected' });
   });
@@ -116,10 +105,15 @@ describe.skipIf(!chromiumPath)('the setup page in a browser', () => {
     await press(page, 'Save');
     await titled(page, 'Connect');
     const problems = page.getByRole('alert');
-    expect(await problems.innerText()).toContain('upstream refused the credentials (401)');
+    expect(await problems.innerText()).toContain('The server did not accept what you entered.');
     expect(await page.title()).toMatch(/^Error: /);
     expect(await problems.evaluate((element) => element === element.ownerDocument.activeElement)).toBe(true);
     expect(await page.getByLabel('API key').inputValue()).toBe('');
+    expect(await page.locator('label span').allInnerTexts()).toEqual([
+      'leave empty to keep',
+      'required',
+      'optional',
+    ]);
     expect(await page.getByLabel('Region').inputValue()).toBe(right.region);
     expect(await page.content()).not.toContain('wrong-key');
     await keepPicture(page, 'refused-1');
@@ -145,8 +139,7 @@ describe.skipIf(!chromiumPath)('the setup page in a browser', () => {
   it('lets a connection that works log in again, under the same id', async () => {
     const { page } = await stage.visitor();
     await page.goto(await stage.connect('c', stage.guarded));
-    await press(page, /^Continue to/);
-    await press(page, 'Allow');
+    await logIn(page);
     await titled(page, 'All set');
 
     await page.goto(await stage.renew('c'));
@@ -170,8 +163,7 @@ describe.skipIf(!chromiumPath)('the setup page in a browser', () => {
     await page.goto(await stage.connect('c', stage.both));
     await fillIn(page);
     await press(page, 'Save');
-    await press(page, /^Continue to/);
-    await press(page, 'Allow');
+    await logIn(page);
     await titled(page, 'All set');
     expect(await stored(stage.pb, 'c')).toMatchObject({ state: 'connected' });
   });
@@ -228,8 +220,7 @@ describe.skipIf(!chromiumPath)('the setup page in a browser', () => {
       expect(await page.locator('main').innerText()).toContain(`Then back to\n${new URL(app.url).host}`);
       await fillIn(page);
       await press(page, 'Save');
-      await press(page, /^Continue to/);
-      await press(page, 'Allow');
+      await logIn(page);
       await titled(page, 'Back in the application');
       expect(arrivals().map(({ path }) => path)).toEqual(['/done?tab=2&connectionId=c&status=connected']);
       expect(arrivals()[0]?.headers.referer).toBeUndefined();
@@ -247,11 +238,9 @@ describe.skipIf(!chromiumPath)('the setup page in a browser', () => {
     it('remembers the way back when the person declines and tries again', async () => {
       const { page } = await stage.visitor();
       await page.goto(withReturn(await stage.connect('c', stage.guarded), app.url));
-      await press(page, /^Continue to/);
-      await press(page, 'Decline');
+      await logIn(page, 'Decline');
       await page.getByRole('link', { name: 'Try again' }).click();
-      await press(page, /^Continue to/);
-      await press(page, 'Allow');
+      await logIn(page);
       await titled(page, 'Back in the application');
     });
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Lookup } from '../../src/platform/egress/dispatcher.ts';
-import { mcp, stored, untilState } from '../fixtures/fault.ts';
+import { mcp, untilState } from '../fixtures/fault.ts';
 import {
   answer,
   type Fault,
@@ -81,7 +81,7 @@ describe('a renewal that fails for the moment', () => {
     await failToRenew(pb, () => {
       rig.server.behaviour.faults.token = faults[name] as Fault;
     });
-    expect((await stored(pb, 'c')).state).toBe('error');
+    await untilState(pb, 'c', 'error');
     expect(await pb.store.db.selectFrom('grants').select('connection_uid').execute()).toHaveLength(1);
     // Tried again in the background, though nobody calls, and with the same refresh token.
     const sent = refreshes(rig.server).length;
@@ -110,7 +110,7 @@ describe('a renewal that fails for the moment', () => {
     const { status, json } = await mcp(pb, 'c', rpc());
     expect(status).toBe(502);
     expect(json.error).toMatchObject({ message: expect.stringContaining('no such host') });
-    expect((await stored(pb, 'c')).state).toBe('error');
+    await untilState(pb, 'c', 'error');
     isResolving = true;
     await untilState(pb, 'c', 'connected');
     await expectCallWorks(pb, 'c');
@@ -147,6 +147,7 @@ describe('a renewal that fails for the moment', () => {
     await failToRenew(pb, () => {
       rig.server.behaviour.faults.token = answer(500);
     });
+    await untilState(pb, 'c', 'error');
     const token = readRefreshToken();
     await pb.restart();
     rig.server.heal();
@@ -178,6 +179,7 @@ describe('an answer that is lost after the server has rotated', () => {
     rig.server.book.expireAccessTokens();
     rig.server.behaviour.token.afterGrant = reset;
     expect((await mcp(pb, 'c', rpc())).status).toBe(502);
+    await untilState(pb, 'c', 'error');
     rig.server.behaviour.token.afterGrant = undefined;
     await untilState(pb, 'c', 'connected');
     await expectCallWorks(pb, 'c');

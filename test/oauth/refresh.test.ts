@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { mcp, put, rest, stored, untilState } from '../fixtures/fault.ts';
-import { oauthError } from '../fixtures/oauth/faults.ts';
+import { answer, oauthError } from '../fixtures/oauth/faults.ts';
 import {
   connectByLogin,
   expectCallWorks,
@@ -102,14 +102,10 @@ describe('an access token that its server no longer takes', () => {
     await connectByLogin(pb, 'c', rig.server.mcpUrl);
     rig.server.book.expireAccessTokens();
     const late = Promise.withResolvers<void>();
-    const unauthorized = {
-      'www-authenticate': 'Bearer error="invalid_token"',
-      'content-type': 'application/json',
-    };
     rig.server.behaviour.faults.mcp = [
       async (response) => {
         await late.promise;
-        response.writeHead(401, unauthorized).end('{}');
+        await answer(401, {}, { 'www-authenticate': 'Bearer error="invalid_token"' })(response);
       },
     ];
     const slow = mcp(pb, 'c', rpc());
@@ -117,6 +113,32 @@ describe('an access token that its server no longer takes', () => {
     await expectCallWorks(pb, 'c');
     late.resolve();
     expectEchoed(await slow);
+    expect(refreshes(rig.server)).toHaveLength(1);
+  });
+
+  test('is not held against the new one, where both wait for the same session', async () => {
+    await connectByLogin(pb, 'c', rig.server.mcpUrl);
+    await pb.restart();
+    rig.server.book.expireAccessTokens();
+    const late = Promise.withResolvers<void>();
+    rig.server.behaviour.faults.mcp = [
+      async (response) => {
+        await late.promise;
+        await answer(401, {}, { 'www-authenticate': 'Bearer error="invalid_token"' })(response);
+      },
+    ];
+    // Opens a legacy session; over REST the same server needs none.
+    const first = mcp(pb, 'c', rpc());
+    await expect.poll(() => rig.server.behaviour.faults.mcp).toEqual([]);
+    expect((await rest(pb, 'c', { text: 'hi' })).status).toBe(200);
+    const initialized = () =>
+      rig.server.requestsTo('mcp').filter(({ json }) => json?.method === 'initialize').length;
+    const before = initialized();
+    const second = mcp(pb, 'c', rpc());
+    await expect.poll(initialized).toBe(before + 1);
+    late.resolve();
+    expectEchoed(await first);
+    expectEchoed(await second);
     expect(refreshes(rig.server)).toHaveLength(1);
   });
 });

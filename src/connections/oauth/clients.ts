@@ -19,6 +19,8 @@ export interface OAuthClient {
   grantType: 'authorization_code' | 'client_credentials';
   /** Client id, and what the registration gave besides. Holds a secret: seal it, never log it. */
   information: OAuthClientInformationMixed;
+  /** Registered just now, for the login at hand. */
+  isNew: boolean;
   /** The scope that the tenant's entry fixes. */
   scope: string | undefined;
 }
@@ -26,6 +28,8 @@ export interface OAuthClient {
 /**
  * The client for a login of a connection, in the order of the specification (MCP 2026-07-28, basic/authorization):
  * one that the tenant registered by hand, our metadata document, one registered before, a new registration.
+ * `isDoubted` says that a login with the registration went out and did not come back: a server that has forgotten a
+ * client may tell only the person (pains 9), so then it is made anew.
  * Throws UpstreamFault `refused_credentials` where none of these is to be had.
  */
 export async function findClient(
@@ -34,6 +38,7 @@ export async function findClient(
   mcpUrl: string,
   server: LoginServer,
   signal: AbortSignal,
+  isDoubted = false,
 ): Promise<OAuthClient> {
   const configured = await findConfiguredClient(deps, namespace, { mcpUrl, issuer: server.issuer });
   if (configured) return fromConfigured(configured);
@@ -44,11 +49,19 @@ export async function findClient(
       configuredId: undefined,
       grantType: 'authorization_code',
       information: { client_id: documentUrl, token_endpoint_auth_method: 'none' },
+      isNew: false,
       scope: undefined,
     };
   }
   const known = await readRegistration(deps, namespace, server.issuer);
-  return registered(known ?? (await register(deps, namespace, server, signal)));
+  if (known && !isDoubted) return registered(known, false);
+  try {
+    return registered(await register(deps, namespace, server, signal), true);
+  } catch (error) {
+    // Where registering fails, the old one may still be good.
+    if (known) return registered(known, false);
+    throw error;
+  }
 }
 
 /** The tenant's client as it is now: its secret may have changed since the login. */
@@ -63,6 +76,7 @@ export function fromConfigured(configured: ConfiguredClient): OAuthClient {
       ...(clientSecret && { client_secret: clientSecret.reveal() }),
       token_endpoint_auth_method: tokenEndpointAuthMethod,
     },
+    isNew: false,
     scope: configured.scope,
   };
 }
@@ -122,12 +136,13 @@ export async function forgetRegistration(
     .execute();
 }
 
-function registered(information: OAuthClientInformationMixed): OAuthClient {
+function registered(information: OAuthClientInformationMixed, isNew: boolean): OAuthClient {
   return {
     origin: 'registered',
     configuredId: undefined,
     grantType: 'authorization_code',
     information,
+    isNew,
     scope: undefined,
   };
 }
@@ -151,7 +166,8 @@ async function readRegistration(
   const information = JSON.parse((await keyring.unseal(namespace, identity, row.sealed)).toString('utf8'));
   // A secret may come with an end (RFC 7591 §3.2.1).
   const { client_secret_expires_at: endsAt } = information;
-  return typeof endsAt === 'number' && endsAt > 0 && endsAt * 1000 <= clock.now() ? undefined : information;
+  const hasEnded = typeof endsAt === 'number' && endsAt > 0 && endsAt * 1000 <= clock.now();
+  return hasEnded ? undefined : information;
 }
 
 /** Dynamic registration (RFC 7591). */

@@ -40,7 +40,8 @@ export async function startLogin(
   const { scope: wanted, resourceMetadataUrl, stepUps } = need;
   const challenge = { scope: wanted, resourceMetadataUrl, error: undefined };
   const server = await discoverLoginServer(oauth.fetch, mcpUrl, challenge, signal);
-  const client = await findClient(deps, namespace, mcpUrl, server, signal);
+  const isDoubted = await hasUnfinishedLogin(deps, connection);
+  const client = await findClient(deps, namespace, mcpUrl, server, signal, isDoubted);
   const { startAuthorization } = await loadSdk();
   const scope = withOfflineAccess(client.scope ?? server.scope, server);
   const state = randomBytes(32).toString('base64url');
@@ -93,6 +94,28 @@ function withOfflineAccess(scope: string | undefined, { metadata }: LoginServer)
   const offline = 'offline_access';
   if (!scope || !metadata?.scopes_supported?.includes(offline)) return scope;
   return scope.split(' ').includes(offline) ? scope : `${scope} ${offline}`;
+}
+
+/**
+ * Whether the last login of this setup went out with an older registration and did not come back: the provider may have
+ * told the person that it does not know us.
+ */
+async function hasUnfinishedLogin(
+  { store, keyring }: ConnectionsDeps,
+  { uid, setupEpoch }: Connection,
+): Promise<boolean> {
+  const row = await store.db
+    .selectFrom('logins')
+    .selectAll()
+    .where('connection_uid', '=', uid)
+    .where('setup_epoch', '=', setupEpoch)
+    .orderBy('expires_at', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  if (!row) return false;
+  const plain = await keyring.unseal(row.namespace, sealedFor.login(row.state_hash), row.sealed);
+  const { client }: PendingLogin = JSON.parse(plain.toString('utf8'));
+  return client.origin === 'registered' && !client.isNew;
 }
 
 async function storeLogin(

@@ -1,6 +1,8 @@
 import type { OutgoingHttpHeaders } from 'node:http';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
 import { postMessage } from '../../gateway/post-message.ts';
+import { deleteSession, getStream } from '../../gateway/session-requests.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { App, HttpDeps } from '../deps.ts';
 import { connectionParams } from './parameters.ts';
@@ -25,8 +27,8 @@ const rpcErrorSchema = z
   .meta({ id: 'JsonRpcError' });
 
 /**
- * The MCP endpoint of a connection: POST relays, everything else is 405, because this endpoint keeps no
- * sessions (api.md §3.3). The body stays bytes: the data plane parses it once, and passes it on as it came.
+ * The MCP endpoint of a connection: POST relays; GET and DELETE belong to the session of a legacy caller, and are 405
+ * without one (api.md §3.3). The body stays bytes: the data plane parses it once, and passes it on as it came.
  */
 export function mcpEndpointRoutes(app: App, deps: HttpDeps, path: string): void {
   app.register(async (scope: App) => {
@@ -63,12 +65,25 @@ export function mcpEndpointRoutes(app: App, deps: HttpDeps, path: string): void 
         // Headers that hooks set, CORS above all, are lost to a hijacked reply unless handed on.
         const downstream = { response: reply.raw, headers: reply.getHeaders() as OutgoingHttpHeaders };
         const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
-        postMessage(deps, { namespace, connectionId, headers: request.headers, body }, downstream);
+        const { organizationId } = request.principal;
+        const { headers } = request;
+        postMessage(deps, { namespace, connectionId, organizationId, headers, body }, downstream);
       },
     );
   });
+  const inSession =
+    (answer: typeof getStream) =>
+    (request: FastifyRequest, reply: FastifyReply): void => {
+      const { namespace, connectionId } = request.params as { namespace: string; connectionId: string };
+      const { organizationId } = request.principal;
+      reply.hijack();
+      const downstream = { response: reply.raw, headers: reply.getHeaders() as OutgoingHttpHeaders };
+      answer(deps, { namespace, connectionId, organizationId, headers: request.headers }, downstream);
+    };
+  app.get(path, { config, schema: { hide: true }, exposeHeadRoute: false }, inSession(getStream));
+  app.delete(path, { config, schema: { hide: true } }, inSession(deleteSession));
   app.route({
-    method: ['GET', 'DELETE', 'PUT', 'PATCH'],
+    method: ['PUT', 'PATCH'],
     url: path,
     config,
     schema: { hide: true },

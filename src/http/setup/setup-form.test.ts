@@ -63,6 +63,11 @@ describe('what the person agrees to', () => {
     expect(readText(page)).toContain('If somebody you do not know sent you this link, close this page.');
   });
 
+  test('a server that has not said its name is not quoted', () => {
+    const page = renderSetupForm({ ...form, server: { ...form.server, title: undefined } });
+    expect(fact(page, 'Server')).toBe('mcp.example.com');
+  });
+
   test('the heading names the host and never the title', () => {
     const heading = page.match(/<h1>(.*)<\/h1>/)?.[1];
     expect(heading).toBe('Connect mcp.example.com');
@@ -135,6 +140,12 @@ describe('the form', () => {
     ]);
     expect(find(page, 'label')).toEqual([{ for: 'field-1' }, { for: 'field-2' }]);
     expect(readText(page)).toContain('config.example.com asks for API key required Region optional');
+  });
+
+  test('say where a stored value stays if nothing is entered', () => {
+    const page = renderSetupForm({ ...form, fields: [{ ...apiKey, required: false, isKept: true }] });
+    expect(readText(page)).toContain('API key leave empty to keep');
+    expect(inputs(page)[0]).not.toHaveProperty('required');
   });
 
   test('never writes a secret back', () => {

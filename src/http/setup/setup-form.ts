@@ -47,7 +47,7 @@ export interface SetupField {
   problem?: string;
 }
 
-export interface SetupLogin {
+interface SetupLogin {
   authorizationServer: string;
   scopes: string[];
   /** The connection had a login before. */

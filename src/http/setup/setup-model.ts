@@ -58,7 +58,7 @@ export function loginOf(
 }
 
 /** The name that a field has in the form. */
-export function formName({ from }: InputField): string {
+function formName({ from }: InputField): string {
   return `${from.kind}:${from.name}`;
 }
 

@@ -83,6 +83,7 @@ footer {
 h1 { font-size: 1.625rem; line-height: 1.25; font-weight: 650; letter-spacing: -.015em; text-wrap: balance; }
 h2, legend { font-size: 1rem; line-height: 1.4; font-weight: 600; }
 legend strong { font-weight: 700; }
+p { text-wrap: pretty; }
 h1 + p { margin-top: .75rem; }
 p + p { margin-top: .5rem; }
 .lead { font-size: 1.0625rem; }

@@ -47,6 +47,8 @@ export interface Tables {
     created_at: number;
   };
   webhook_deliveries: WebhookDeliveryRow;
+  /** Sessions of callers that were ended before their time. */
+  ended_sessions: { id_hash: string; expires_at: number };
 }
 
 /** What an authorization server granted for a connection. */
@@ -69,7 +71,7 @@ export interface GrantRow {
 }
 
 /** A login that a browser has begun at an authorization server, until its callback. */
-export interface LoginRow {
+interface LoginRow {
   /** SHA-256 of `state`. */
   state_hash: string;
   connection_uid: string;

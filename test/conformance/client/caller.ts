@@ -3,7 +3,7 @@ import { modernMeta } from '../../../src/mcp/message.ts';
 import { eraOf } from '../../../src/mcp/revisions.ts';
 
 /** The answer to one call: its result, or where the user of the connection must log in first. */
-export type Called = { result: Record<string, unknown> } | { authorizationUrl: string };
+type Called = { result: Record<string, unknown> } | { authorizationUrl: string };
 
 /** Calls an MCP endpoint of Patchbay, statelessly: in the legacy era no handshake and no session are needed. */
 export interface Caller {

@@ -61,7 +61,7 @@ async function logIn(setupUrl: string): Promise<void> {
   if (end?.status !== 200) throw new Error(`the login ended with ${end?.status}: ${end?.text}`);
 }
 
-/** Scenarios with a client that was registered beforehand hand it over; one with a key or for itself acts alone. */
+/** Some scenarios hand over a client that their authorization server knows already. */
 async function configureClient(): Promise<void> {
   const isForItself = context.name?.startsWith('auth/client-credentials-');
   await api('POST', `/namespaces/${namespace}/oauth-clients`, {

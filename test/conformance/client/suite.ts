@@ -13,7 +13,7 @@ const driver = 'node --disable-warning=ExperimentalWarning test/conformance/clie
 /** The scenario with a client metadata document expects this client id; nobody fetches it. */
 const clientMetadataUrl = 'https://conformance-test.local/client-metadata.json';
 /** All scenarios of a revision run at once, and the machine may be busy with other things besides. */
-const scenarioMs = 60_000;
+const scenarioMs = 120_000;
 
 /** The revisions for which the suite has requirements that Patchbay is held to. */
 export const revisions = ['2025-11-25', '2026-07-28'];
@@ -39,12 +39,6 @@ export interface ScenarioResult extends Scenario {
 export interface RevisionResult {
   revision: string;
   scenarios: ScenarioResult[];
-}
-
-/** The `auth` scenarios that the suite runs against clients of `revision`, in its order: the scored ones first. */
-export async function listScenarios(revision: string): Promise<Scenario[]> {
-  const { output } = await runSuite(['list', '--requirements', revision], {});
-  return readScenarios(output);
 }
 
 /** Reads the names out of `conformance list --requirements`. */
@@ -97,6 +91,12 @@ async function runRevision(
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+/** The `auth` scenarios that the suite runs against clients of `revision`, in its order: the scored ones first. */
+async function listScenarios(revision: string): Promise<Scenario[]> {
+  const { output } = await runSuite(['list', '--requirements', revision], {});
+  return readScenarios(output);
 }
 
 interface Check {

@@ -1,0 +1,68 @@
+import { hash } from 'node:crypto';
+import type { Connection } from '../connections/connection.ts';
+import type { Keyring } from '../platform/keyring.ts';
+import { seal, UnsealError, unseal } from '../platform/vault.ts';
+import type { EndedSessions } from './ended-sessions.ts';
+
+/** Whom a session id is for: it is worth nothing to anyone else, or on another connection. */
+export interface SessionOwner {
+  /** The connection's row, and the version of its target: new credentials make new sessions. */
+  uid: string;
+  targetVersion: number;
+  /** The caller, whatever key or token it comes with (pains 24). */
+  organizationId: string;
+}
+
+/**
+ * Sessions of legacy callers. The id that a caller gets is the upstream's own, sealed together with whom it is for
+ * (MCP 2025-11-25, basic/transports: any visible ASCII), so any process can serve it and a caller that never ends its
+ * session leaves nothing behind here.
+ */
+export interface CallerSessions {
+  /** The caller's id for an upstream session. */
+  seal(owner: SessionOwner, upstreamId: string): string;
+  /** The upstream's id again; undefined for one that is not the owner's, has run out, or was ended. */
+  open(owner: SessionOwner, id: string): string | undefined;
+  /** Ends it: from now on it is none. */
+  end(id: string): Promise<void>;
+}
+
+/** Whom the sessions of a caller on a connection belong to. */
+export function ownerOf({ uid, targetVersion }: Connection, organizationId: string): SessionOwner {
+  return { uid, targetVersion, organizationId };
+}
+
+/** Builds them on a key of their own, derived from the master key. */
+export function createCallerSessions(
+  keyring: Keyring,
+  now: () => number,
+  lifeMs: number,
+  ended: EndedSessions,
+): CallerSessions {
+  const key = keyring.derive('mcp sessions');
+  const identity = ({ uid, targetVersion, organizationId }: SessionOwner) => [
+    'mcp session',
+    uid,
+    String(targetVersion),
+    organizationId,
+  ];
+
+  return {
+    seal(owner, upstreamId) {
+      const text = `${(now() + lifeMs).toString(36)}.${upstreamId}`;
+      return seal(key, 0, identity(owner), Buffer.from(text, 'utf8'));
+    },
+    open(owner, id) {
+      if (ended.has(hash('sha256', id, 'base64url'))) return undefined;
+      try {
+        const text = unseal(key, identity(owner), id).toString('utf8');
+        const dot = text.indexOf('.');
+        return Number.parseInt(text.slice(0, dot), 36) > now() ? text.slice(dot + 1) : undefined;
+      } catch (error) {
+        if (error instanceof UnsealError) return undefined;
+        throw error;
+      }
+    },
+    end: (id) => ended.add(hash('sha256', id, 'base64url'), now() + lifeMs),
+  };
+}

@@ -1,0 +1,161 @@
+import type { OutgoingHttpHeaders } from 'node:http';
+import type { Dispatcher } from 'undici';
+import { mediaType, singleValue } from '../mcp/headers.ts';
+import type { Clock } from '../platform/clock.ts';
+import { faultOfError, faultOfStatus, UpstreamFault } from '../upstream/fault.ts';
+import type { Target } from '../upstream/target.ts';
+import type { Expiring } from './deadlines.ts';
+import type { RelayDeps } from './relay.ts';
+import type { Downstream } from './relay-call.ts';
+
+/** What the owner of a stream is told; nothing was sent to the caller yet. */
+export interface StreamEvents {
+  opened(): void;
+  /** `status` is the HTTP status that the upstream answered, if it did. */
+  failed(fault: UpstreamFault, status: number | undefined): void;
+}
+
+/**
+ * Opens the upstream's stream of a session (MCP 2025-11-25, basic/transports: GET) and passes its bytes on for as long
+ * as both sides stay. A comment now and then keeps what lies between from closing an idle one.
+ */
+export function openStream(
+  deps: RelayDeps & { clock: Clock },
+  target: Target,
+  headers: readonly string[],
+  downstream: Downstream,
+  events: StreamEvents,
+): void {
+  new StreamRelay(deps, target, downstream, events).dispatch(headers);
+}
+
+class StreamRelay implements Dispatcher.DispatchHandler, Expiring {
+  deadline = 0;
+  slot = -1;
+  readonly #deps: RelayDeps & { clock: Clock };
+  readonly #target: Target;
+  readonly #downstream: Downstream;
+  readonly #events: StreamEvents;
+  #controller: Dispatcher.DispatchController | undefined;
+  #isOpen = false;
+  #ended = false;
+  /** Whether the last bytes ended a line, so that a comment may stand there. */
+  #atLineStart = true;
+  #cancelKeepAlive = () => {};
+
+  constructor(
+    deps: RelayDeps & { clock: Clock },
+    target: Target,
+    downstream: Downstream,
+    events: StreamEvents,
+  ) {
+    this.#deps = deps;
+    this.#target = target;
+    this.#downstream = downstream;
+    this.#events = events;
+    downstream.response.once('close', () => this.#leave());
+  }
+
+  dispatch(headers: readonly string[]): void {
+    const { origin, path, headers: own } = this.#target;
+    const { deadlines, elapsed, limits, dispatcher } = this.#deps;
+    deadlines.set(this, elapsed() + limits.callHeadMs);
+    dispatcher.dispatch(
+      { origin, path, method: 'GET', headers: ['accept', 'text/event-stream', ...own.reveal(), ...headers] },
+      this,
+    );
+  }
+
+  expire(): void {
+    this.#fail(new UpstreamFault('timeout', 'upstream did not answer in time'));
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#ended) controller.abort(new Error('the caller went away'));
+  }
+
+  onResponseStart(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
+    if (this.#ended) return;
+    const type = mediaType(singleValue(headers['content-type']));
+    if (status !== 200 || type !== 'text/event-stream') {
+      this.#fail(
+        faultOfStatus(status, this.#target, {
+          retryAfter: singleValue(headers['retry-after']),
+          challenge: singleValue(headers['www-authenticate']),
+        }),
+        status,
+      );
+      controller.abort(new Error('refused'));
+      return;
+    }
+    this.#deps.deadlines.delete(this);
+    this.#isOpen = true;
+    const { response, headers: shared } = this.#downstream;
+    const answer: OutgoingHttpHeaders = {
+      ...shared,
+      'content-type': 'text/event-stream',
+      'cache-control': 'no-cache, no-transform',
+      'x-accel-buffering': 'no',
+    };
+    response.writeHead(200, answer);
+    response.flushHeaders();
+    this.#keepAlive();
+    this.#events.opened();
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#ended) return;
+    this.#atLineStart = chunk.at(-1) === 0x0a;
+    const { response } = this.#downstream;
+    if (response.write(chunk)) return;
+    controller.pause();
+    response.once('drain', () => {
+      if (!this.#ended) controller.resume();
+    });
+  }
+
+  onResponseEnd(): void {
+    if (this.#ended) return;
+    this.#finish();
+    this.#downstream.response.end();
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    if (!this.#ended) this.#fail(faultOfError(error));
+  }
+
+  /** A line that begins with a colon is a comment, also within an event (HTML, server-sent events). */
+  #keepAlive(): void {
+    this.#cancelKeepAlive = this.#deps.clock.after(this.#deps.limits.streamKeepAliveMs, () => {
+      const { response } = this.#downstream;
+      if (this.#atLineStart && !response.writableNeedDrain) response.write(': keep-alive\n');
+      this.#keepAlive();
+    });
+  }
+
+  #fail(fault: UpstreamFault, status?: number): void {
+    const wasOpen = this.#isOpen;
+    this.#finish();
+    this.#controller?.abort(fault);
+    // A stream that breaks may be resumed; cutting it off says so, an orderly end would not.
+    if (wasOpen) this.#downstream.response.destroy();
+    else this.#events.failed(fault, status);
+  }
+
+  #leave(): void {
+    if (this.#ended) return;
+    this.#finish();
+    this.#controller?.abort(new Error('the caller went away'));
+  }
+
+  #finish(): void {
+    this.#ended = true;
+    this.#deps.deadlines.delete(this);
+    this.#cancelKeepAlive();
+  }
+}

@@ -1,0 +1,115 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { forwardedHeaders, sessionHeader, statelessSession } from '../mcp/headers.ts';
+import { ApiError } from '../platform/errors.ts';
+import { CredentialsRefused, type UpstreamFault } from '../upstream/fault.ts';
+import { answerError, refuseWaiting } from './answer-mcp.ts';
+import { ownerOf } from './caller-sessions.ts';
+import type { GatewayDeps } from './deps.ts';
+import { openStream } from './open-stream.ts';
+import { type ReachedConnection, reach, recover } from './reach.ts';
+import type { Downstream } from './relay-call.ts';
+import { viaHeader } from './via.ts';
+
+/** A GET or DELETE on the MCP endpoint of a connection, by a caller who may execute there. */
+export interface SessionRequest {
+  namespace: string;
+  connectionId: string;
+  organizationId: string;
+  headers: IncomingHttpHeaders;
+}
+
+/** A request with its session found. */
+interface InSession {
+  reached: ReachedConnection;
+  /** The caller's id, and the upstream's. */
+  id: string;
+  upstreamId: string;
+}
+
+/** Answers a GET with the upstream's stream of the caller's session. 405 without one, 404 with an unknown. Never throws. */
+export function getStream(deps: GatewayDeps, request: SessionRequest, downstream: Downstream): void {
+  findSession(deps, request)
+    .then((session) => stream(deps, request, session, downstream))
+    .catch((error: unknown) => answerError(deps, downstream, undefined, error));
+}
+
+/** Answers a DELETE: ends the caller's session at the upstream, and here in any case. Never throws. */
+export function deleteSession(deps: GatewayDeps, request: SessionRequest, downstream: Downstream): void {
+  findSession(deps, request)
+    .then((session) => end(deps, request, session, downstream))
+    .catch((error: unknown) => answerError(deps, downstream, undefined, error));
+}
+
+async function findSession(deps: GatewayDeps, request: SessionRequest): Promise<InSession> {
+  const id = request.headers[sessionHeader] as string | undefined;
+  if (id === undefined || id === statelessSession) {
+    throw new ApiError('method_not_allowed', { headers: { allow: 'POST' } });
+  }
+  const { namespace, connectionId, organizationId } = request;
+  const reached = await reach(deps, namespace, connectionId, refuseWaiting(deps));
+  const upstreamId = deps.callerSessions.open(ownerOf(reached.connection, organizationId), id);
+  if (upstreamId === undefined) throw new ApiError('session_not_found');
+  return { reached, id, upstreamId };
+}
+
+async function stream(
+  deps: GatewayDeps,
+  request: SessionRequest,
+  session: InSession,
+  downstream: Downstream,
+  isSecond = false,
+): Promise<void> {
+  const { reached, upstreamId } = session;
+  const { headers } = request;
+  const sent = [...forwardedHeaders(headers), sessionHeader, upstreamId, ...viaHeader(headers.via)];
+  const failure = await new Promise<{ fault: UpstreamFault; status: number | undefined } | undefined>(
+    (resolve) => {
+      const relay = { ...deps.relay, clock: deps.clock };
+      openStream(relay, reached.target, sent, downstream, {
+        opened: () => resolve(undefined),
+        failed: (fault, status) => resolve({ fault, status }),
+      });
+    },
+  );
+  if (!failure) return deps.observer.succeeded(reached.connection);
+  const { fault, status } = failure;
+  if (fault instanceof CredentialsRefused) {
+    const again = await recover(deps, reached, fault, refuseWaiting(deps), isSecond);
+    return stream(deps, request, { ...session, reached: again }, downstream, true);
+  }
+  // Says nothing against the server: it may offer no stream, or have lost the session.
+  if (status === 405) throw new ApiError('method_not_allowed', { headers: { allow: 'POST, DELETE' } });
+  if (status === 404) throw new ApiError('session_not_found');
+  deps.observer.failed(reached.connection, fault);
+  throw fault.toApiError();
+}
+
+async function end(
+  deps: GatewayDeps,
+  request: SessionRequest,
+  { reached, id, upstreamId }: InSession,
+  { response, headers: shared }: Downstream,
+): Promise<void> {
+  const { target } = reached;
+  const answer = await deps.transport.dispatcher
+    .request({
+      origin: target.origin,
+      path: target.path,
+      method: 'DELETE',
+      headers: [
+        ...target.headers.reveal(),
+        ...forwardedHeaders(request.headers),
+        sessionHeader,
+        upstreamId,
+        ...viaHeader(request.headers.via),
+      ],
+      signal: AbortSignal.timeout(deps.limits.endSessionMs),
+    })
+    .catch(() => undefined);
+  answer?.body.on('error', () => {}).destroy();
+  // The server does not let clients end sessions (MCP 2025-11-25, basic/transports).
+  if (answer?.statusCode === 405)
+    throw new ApiError('method_not_allowed', { headers: { allow: 'GET, POST' } });
+  await deps.callerSessions.end(id);
+  response.writeHead(204, shared).end();
+}
