@@ -69,6 +69,8 @@ async function discover(
   let answered: Exchange;
   try {
     answered = await exchange(transport, target, message, headers, signal);
+    // Refused, though it names ours among its own: once more (MCP 2026-07-28, -32022).
+    if (namesOurRevision(answered)) answered = await exchange(transport, target, message, headers, signal);
   } catch (fault) {
     // Without a connection there is nothing to ask again; any other failure may be a legacy server's.
     if ((fault as UpstreamFault).kind === 'unreachable') throw fault;
@@ -84,6 +86,12 @@ async function discover(
     revision: latestModernRevision,
     serverInfo: meta['io.modelcontextprotocol/serverInfo'] ?? serverInfo,
   };
+}
+
+function namesOurRevision({ answer }: Exchange): boolean {
+  if (answer?.kind !== 'error' || answer.code !== -32022) return false;
+  const { supported } = (answer.data ?? {}) as { supported?: unknown };
+  return Array.isArray(supported) && supported.includes(latestModernRevision);
 }
 
 /**

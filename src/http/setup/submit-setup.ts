@@ -1,0 +1,135 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Connection } from '../../connections/connection.ts';
+import { findConnectionByUid } from '../../connections/find.ts';
+import { startLogin } from '../../connections/oauth/start-login.ts';
+import { setConnection } from '../../connections/set.ts';
+import { ApiError } from '../../platform/errors.ts';
+import { refusedCredentials, UpstreamFault } from '../../upstream/fault.ts';
+import type { HttpDeps } from '../deps.ts';
+import { renderContinue } from './continue.ts';
+import { renderNotice } from './notice.ts';
+import { type OpenSetup, openSetup } from './open-setup.ts';
+import { sendOutcome, sendPage, setupPath } from './outcome.ts';
+import { pageHeaders } from './page.ts';
+import { renderSetupForm } from './setup-form.ts';
+import { loginOf, setupFormOf, withEntered } from './setup-model.ts';
+
+/** A form that came from our own page, in the browser that it was given to. */
+interface Submission {
+  setup: OpenSetup;
+  form: URLSearchParams;
+  /** The secret of the browser's cookie. */
+  browser: string;
+  reply: FastifyReply;
+}
+
+/** `POST /{ns}/{id}/setup`: saves what was entered, and sends the person on to log in where that is needed. */
+export async function submitSetup(
+  deps: HttpDeps,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<FastifyReply> {
+  const setup = await openSetup(deps, request);
+  if ('page' in setup) return sendPage(reply, setup.status, setup.page);
+  const form = request.body instanceof URLSearchParams ? request.body : new URLSearchParams();
+  const browser = deps.browsers.read(request);
+  if (browser === undefined || !deps.browsers.isOwnForm(browser, form.get('csrf') ?? '')) {
+    return refuseForm(deps, setup, reply);
+  }
+  const { connection } = setup.opened;
+  const { namespace, id } = connection;
+  deps.log.info({ namespace, connectionId: id }, 'a setup link is used');
+  const submission = { setup, form, browser, reply };
+  try {
+    return await goOn(deps, submission);
+  } catch (error) {
+    if (error instanceof UpstreamFault) {
+      return showAgain(deps, submission, `The login cannot start: ${error.message}.`);
+    }
+    if (error instanceof ApiError && error.status < 500) return showAgain(deps, submission, error.message);
+    throw error;
+  }
+}
+
+async function goOn(deps: HttpDeps, submission: Submission): Promise<FastifyReply> {
+  const { setup, form, browser, reply } = submission;
+  const { opened, ticket, returnUrl } = setup;
+  const { connection, grant } = opened;
+  const saved = await saveInputs(deps, connection, form);
+  const { status } = saved;
+  if (status.state === 'input_required') return showAgain(deps, submission, 'Fill in what is required.');
+  if (status.state === 'error' && saved !== connection) {
+    return showAgain(deps, submission, problemOf(status.message));
+  }
+  const agreed = loginOf(connection, grant);
+  if (!agreed && status.state === 'auth_required') {
+    // The values led to a login: first the page says where and for what (MCP 2026-07-28, consent).
+    const next = setupPath(deps, saved, { ticket, returnUrl });
+    return reply.code(303).headers(pageHeaders).header('location', next).send();
+  }
+  const login = agreed && loginOf(saved, grant);
+  if (!login) return sendOutcome(deps, reply, saved, returnUrl);
+  const url = await startLogin(deps, saved, login, browser, returnUrl);
+  return sendPage(reply, 200, renderContinue({ url: url.href, host: url.host, why: 'login' }));
+}
+
+/** Stores what was entered as a PUT of the same would; the connection as it was if there was nothing to enter. */
+async function saveInputs(
+  deps: HttpDeps,
+  connection: Connection,
+  form: URLSearchParams,
+): Promise<Connection> {
+  const { inputs, namespace, id, mcpUrl, status } = connection;
+  if (!inputs || status.state === 'auth_required') return connection;
+  const { headers } = await deps.credentials.open(connection);
+  const stored = { headers, mcpUrl };
+  const entered = withEntered(inputs, form, stored);
+  if (entered === stored && status.state !== 'input_required') return connection;
+  const saved = await setConnection(deps, namespace, id, entered, 'setup');
+  return saved.connection;
+}
+
+/** The form once more, with what is wrong, for the connection as it is now. */
+async function showAgain(
+  deps: HttpDeps,
+  { setup, form, browser, reply }: Submission,
+  problem: string,
+): Promise<FastifyReply> {
+  const { opened, ticket, returnUrl } = setup;
+  const current = await findConnectionByUid(deps.store, opened.connection.uid);
+  if (!current) return sendOutcome(deps, reply, opened.connection, returnUrl);
+  const { headers, grant } = await deps.credentials.open(current);
+  const page = setupFormOf(current, {
+    headers,
+    grant,
+    action: setupPath(deps, current, { ticket, returnUrl }),
+    csrf: deps.browsers.csrf(browser),
+    returnUrl,
+    problem,
+    entered: Object.fromEntries(form),
+  });
+  return sendPage(reply, 422, renderSetupForm(page));
+}
+
+function refuseForm(
+  deps: HttpDeps,
+  { opened, ticket, returnUrl }: OpenSetup,
+  reply: FastifyReply,
+): FastifyReply {
+  const href = setupPath(deps, opened.connection, { ticket, returnUrl });
+  const page = renderNotice({
+    kind: 'failure',
+    title: 'This form did not come from its page',
+    text: 'Your browser did not send back the cookie that the page had set.',
+    hint: 'Allow cookies for this site, open the link again, and send the form from there.',
+    action: { href, label: 'Open the page again' },
+  });
+  return sendPage(reply, 403, page);
+}
+
+/** What the person is told when a server does not work with what was entered. */
+function problemOf(message: string): string {
+  return message.startsWith(refusedCredentials)
+    ? 'The server did not accept what you entered. Check it and try again.'
+    : `The server does not work with what you entered: ${message}.`;
+}
