@@ -10,6 +10,7 @@ import { createCourier } from './connections/webhooks/deliver.ts';
 import { createCallerSessions } from './gateway/caller-sessions.ts';
 import { Deadlines } from './gateway/deadlines.ts';
 import { openEndedSessions } from './gateway/ended-sessions.ts';
+import { OpenStreams } from './gateway/open-streams.ts';
 import { createToolMemory } from './gateway/tool-memory.ts';
 import { createAllowList, isLoopbackHost } from './http/allow-list.ts';
 import { createApp } from './http/app.ts';
@@ -112,6 +113,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     // Gateway: the data plane.
     const deadlines = new Deadlines(clock);
     const relay = { dispatcher, limits, deadlines, elapsed: clock.elapsed };
+    const streams = new OpenStreams(limits.streamsPerOrigin);
     const tickets = createSetupTickets(keyring, clock, limits, publicUrl);
     const gateway = {
       ...connections,
@@ -125,6 +127,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
         limits.callerSessionMs,
         await openEndedSessions(store, clock),
       ),
+      streams,
       toolMemory: createToolMemory(limits),
       setupUrl: tickets.urlOf,
     };
@@ -152,6 +155,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
         // Sockets fall idle one by one, as their answers end; kept alive they would hold the drain up.
         const idle = setInterval(() => app.server.closeIdleConnections(), 50);
         for (const socket of unused) socket.destroy();
+        streams.closeAll();
         const cutOff = setTimeout(() => app.server.closeAllConnections(), limits.drainMs);
         await app.close();
         clearInterval(idle);

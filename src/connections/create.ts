@@ -58,6 +58,9 @@ export async function insertConnection(
     headers,
     inputs: null,
     grant: undefined,
+    known: undefined,
+    wasRefused: false,
+    mayRegister: true,
   });
   const now = clock.now();
   const row = {

@@ -23,6 +23,8 @@ export interface ResolvedConnection {
   grant: Grant | undefined;
   /** From then on the token is renewed before a call; undefined where it cannot be, or has no end. */
   renewAt: number | undefined;
+  /** The version of the grant that `recover` had renewed for this very call; undefined if it did not. */
+  renewed?: number;
 }
 
 /** What the verbs on connections need that call upstreams. */
@@ -41,16 +43,15 @@ export interface Credentials {
   openFresh(connection: Connection): Promise<ResolvedConnection | undefined>;
   /**
    * After an upstream refused `used`: renews the token, or finds out where the user logs in. Resolves with what to
-   * call again, once; with `wasRenewed`, the second time, a fresh token that is refused is given up (pains 2).
+   * call again; a fresh token that was renewed for this very call (`used.renewed`) and is refused is given up (pains 2).
    * undefined: the connection waits for its user now, or is gone. Throws the refusal if nothing can be done, and
    * UpstreamFault `unreachable` while the authorization server fails.
    */
-  recover(
-    used: ResolvedConnection,
-    refusal: CredentialsRefused,
-    wasRenewed?: boolean,
-  ): Promise<ResolvedConnection | undefined>;
+  recover(used: ResolvedConnection, refusal: CredentialsRefused): Promise<ResolvedConnection | undefined>;
 }
+
+/** How often one call is made again after refusals, before it is answered with one. */
+export const maxRecoveries = 3;
 
 /** Builds the credentials of this process. */
 export function createCredentials(deps: ConnectionsDeps, renewer: Renewer): Credentials {
@@ -100,7 +101,9 @@ export function createCredentials(deps: ConnectionsDeps, renewer: Renewer): Cred
     grant: Grant,
   ): Promise<ResolvedConnection | undefined> {
     try {
-      return (await renewer.renew(connection.uid, grant.version)) && (await reopened(connection));
+      if (!(await renewer.renew(connection.uid, grant.version))) return undefined;
+      const again = await reopened(connection);
+      return again?.grant && { ...again, renewed: again.grant.version };
     } catch (error) {
       if (!(error instanceof TokenRefused)) throw error;
       return (await giveUp(connection, grant, undefined)) ? undefined : reopened(connection);
@@ -141,7 +144,7 @@ export function createCredentials(deps: ConnectionsDeps, renewer: Renewer): Cred
     }
   }
 
-  function waitForLogin(
+  async function waitForLogin(
     connection: Connection,
     login: LoginNeed,
     also?: Parameters<typeof storeFinding>[3]['also'],
@@ -150,9 +153,13 @@ export function createCredentials(deps: ConnectionsDeps, renewer: Renewer): Cred
     const at = Math.max(clock.now(), connection.statusAt);
     const finding = { status, at, learned: undefined, inputs: undefined, login };
     const found = { status, columns: findingColumns(finding, 0, deps) };
+    const stored = await storeFinding(deps, connection, found, {
+      unlessNewer: false,
+      ...(also && { also }),
+    });
     // Not ended at the upstream: what has no credentials any more calls nobody (pains 2).
-    deps.sessions.forget(connection.uid);
-    return storeFinding(deps, connection, found, { unlessNewer: false, ...(also && { also }) });
+    if (stored) deps.sessions.forget(connection.uid);
+    return stored;
   }
 
   async function needLogin(
@@ -162,9 +169,14 @@ export function createCredentials(deps: ConnectionsDeps, renewer: Renewer): Cred
     const { connection, grant } = used;
     // A fresh token of our own was refused, and no user can help with that.
     if (grant?.client.grantType === 'client_credentials') throw refusal;
-    const login = await findLogin(deps, connection.namespace, connection.mcpUrl, refusal.challenge);
-    if (await loginAsClient(deps, connection, login)) return reopened(connection);
-    if (grant) return (await giveUp(connection, grant, login)) ? undefined : reopened(connection);
+    const login = await findLogin(deps, connection.namespace, connection.mcpUrl, refusal.challenge, false);
+    if ((await loginAsClient(deps, connection, login)) !== 'not_configured') return reopened(connection);
+    if (grant) {
+      // What was granted before is asked for again, or its user would have to log in twice.
+      const { computeScopeUnion } = await loadSdk();
+      const need = { ...login, scope: computeScopeUnion(grant.scope, login.scope) };
+      return (await giveUp(connection, grant, need)) ? undefined : reopened(connection);
+    }
     await waitForLogin(connection, login);
     return undefined;
   }
@@ -175,7 +187,11 @@ export function createCredentials(deps: ConnectionsDeps, renewer: Renewer): Cred
   ): Promise<ResolvedConnection | undefined> {
     const { error, scope: asked, resourceMetadataUrl } = await readChallenge(refusal.challenge);
     const { grant, connection } = used;
-    if (error !== 'insufficient_scope' || !grant || grant.stepUps >= limits.stepUps) throw refusal;
+    if (error !== 'insufficient_scope' || !grant) throw refusal;
+    // One after the other they go in circles; years apart they are new wishes.
+    const isRecent = clock.now() - grant.loggedInAt < limits.stepUpPauseMs;
+    const stepUps = isRecent ? grant.stepUps : 0;
+    if (stepUps >= limits.stepUps) throw refusal;
     const { computeScopeUnion, isStrictScopeSuperset } = await loadSdk();
     const scope = computeScopeUnion(grant.scope, asked);
     // The server granted it all and refuses still: asking once more would only go in circles.
@@ -184,7 +200,7 @@ export function createCredentials(deps: ConnectionsDeps, renewer: Renewer): Cred
       issuer: grant.server.issuer,
       scope,
       resourceMetadataUrl: resourceMetadataUrl ?? grant.resourceMetadataUrl,
-      stepUps: grant.stepUps + 1,
+      stepUps: stepUps + 1,
     });
     return undefined;
   }
@@ -192,14 +208,17 @@ export function createCredentials(deps: ConnectionsDeps, renewer: Renewer): Cred
   async function recover(
     used: ResolvedConnection,
     refusal: CredentialsRefused,
-    wasRenewed: boolean,
   ): Promise<ResolvedConnection | undefined> {
     if (refusal.status !== 401) return stepUp(used, refusal);
     const { grant, connection } = used;
     const current = await readGrant(deps, connection.uid);
     // Another call has had it renewed, or given up, meanwhile.
-    if (current?.version !== grant?.version) return current && reopened(connection);
-    if (grant && isRenewable(grant) && !wasRenewed) return renewed(used, grant);
+    if (current?.version !== grant?.version) {
+      const stored = current && (await findConnectionByUid(deps.store, connection.uid));
+      return stored && openFresh(stored);
+    }
+    const isFresh = grant !== undefined && used.renewed === grant.version;
+    if (grant && isRenewable(grant) && !isFresh) return renewed(used, grant);
     return needLogin(used, refusal);
   }
 
@@ -207,13 +226,13 @@ export function createCredentials(deps: ConnectionsDeps, renewer: Renewer): Cred
   return {
     open,
     openFresh,
-    recover(used, refusal, wasRenewed = false) {
+    recover(used, refusal) {
       // Calls that are refused together ask once.
       const { uid, targetVersion } = used.connection;
-      const key = `${uid}:${targetVersion}:${used.grant?.version}:${refusal.status}:${wasRenewed}`;
+      const key = [uid, targetVersion, used.grant?.version, used.renewed, refusal.status].join(':');
       let work = recovering.get(key);
       if (!work) {
-        work = recover(used, refusal, wasRenewed).finally(() => recovering.delete(key));
+        work = recover(used, refusal).finally(() => recovering.delete(key));
         recovering.set(key, work);
       }
       return work;

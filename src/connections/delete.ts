@@ -12,7 +12,11 @@ export async function deleteConnection(deps: ConnectionsDeps, namespace: string,
   const connection = await findConnection(deps.store, namespace, id);
   if (!connection) throw new ApiError('connection_not_found');
   const { uid } = connection;
-  const grant = await readGrant(deps, uid);
+  // One that does not open can be deleted all the same.
+  const grant = await readGrant(deps, uid).catch((error: unknown) => {
+    deps.log.error({ err: error, connection: uid }, 'a grant is deleted that cannot be opened, nor revoked');
+    return undefined;
+  });
   const deleted = await deps.store.write(async (transaction, stale) => {
     stale(staleKey(namespace, id));
     return transaction.deleteFrom('connections').where('uid', '=', uid).executeTakeFirst();

@@ -1,8 +1,7 @@
-import { callUpstream } from '../upstream/call.ts';
-import { CredentialsRefused, refusedCredentials, UpstreamFault } from '../upstream/fault.ts';
+import { CredentialsRefused, UpstreamFault } from '../upstream/fault.ts';
 import { type Connection, fromRow } from './connection.ts';
-import type { CredentialedDeps, ResolvedConnection } from './credentials.ts';
-import { adoptSession, type Finding, failed, probe, releaseSession } from './probe.ts';
+import { type CredentialedDeps, maxRecoveries, type ResolvedConnection } from './credentials.ts';
+import { adoptSession, type Finding, failed, probe, releaseSession, wasRefused } from './probe.ts';
 import { settle } from './settle.ts';
 import { isWaiting, type Status } from './status.ts';
 import { findingColumns, storeFinding } from './store-finding.ts';
@@ -166,12 +165,14 @@ export function createHealer(deps: CredentialedDeps): Healer {
     let probed = connection;
     try {
       let opened = await credentials.openFresh(connection);
-      for (let wasRenewed = false; opened; wasRenewed = true) {
+      for (let recoveries = 0; opened; recoveries++) {
         probed = opened.connection;
-        const finding = await probeWithMemory(deps, connection.status, opened);
+        const finding = await probeOpened(deps, connection.status, opened);
         const { fault } = finding;
-        if (!(fault instanceof CredentialsRefused)) return { finding, connection: probed };
-        opened = await credentials.recover(opened, fault, wasRenewed);
+        if (!(fault instanceof CredentialsRefused) || recoveries >= maxRecoveries) {
+          return { finding, connection: probed };
+        }
+        opened = await credentials.recover(opened, fault);
       }
       return undefined;
     } catch (fault) {
@@ -201,31 +202,22 @@ export function createHealer(deps: CredentialedDeps): Healer {
   };
 }
 
-/**
- * A probe that does not forget how the last call failed: many servers discover and initialize for anyone and
- * ask for credentials later, so after a refusal or a login the probe also lists tools before it believes that all is
- * well.
- */
-async function probeWithMemory(
+function probeOpened(
   deps: CredentialedDeps,
   status: Status,
   { connection, headers, grant }: ResolvedConnection,
 ): Promise<Finding> {
-  const { uid, namespace, mcpUrl, targetVersion: version, inputs } = connection;
-  const finding = await probe(deps, { uid, version, namespace, mcpUrl, headers, inputs, grant });
-  const wasRefused =
-    status.state === 'auth_required' ||
-    (status.state === 'error' && status.message.startsWith(refusedCredentials));
-  if (!wasRefused || !finding.learned) return finding;
-  const { transport, sessions, limits, stopping, clock } = deps;
-  const signal = AbortSignal.any([stopping, AbortSignal.timeout(limits.discoverMs)]);
-  const { target, protocol } = finding.learned;
-  adoptSession(sessions, finding);
-  try {
-    await callUpstream(transport, sessions, target, protocol, 'tools/list', {}, signal);
-    return finding;
-  } catch (fault) {
-    if (!(fault instanceof UpstreamFault)) throw fault;
-    return failed(fault, clock.now());
-  }
+  const { uid, namespace, mcpUrl, targetVersion: version, inputs, protocol: known } = connection;
+  return probe(deps, {
+    uid,
+    version,
+    namespace,
+    mcpUrl,
+    headers,
+    inputs,
+    grant,
+    known,
+    wasRefused: wasRefused(status),
+    mayRegister: false,
+  });
 }

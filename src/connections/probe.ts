@@ -1,6 +1,7 @@
 import { iconUrlOf, readServerInfo, type ServerInfo } from '../mcp/server-info.ts';
 import { ApiError } from '../platform/errors.ts';
-import { CredentialsRefused, UpstreamFault } from '../upstream/fault.ts';
+import { callUpstream } from '../upstream/call.ts';
+import { CredentialsRefused, refusedCredentials, UpstreamFault } from '../upstream/fault.ts';
 import { negotiate, type OpenedSession, type Protocol } from '../upstream/negotiate.ts';
 import type { SessionPool } from '../upstream/sessions.ts';
 import type { Target } from '../upstream/target.ts';
@@ -42,6 +43,12 @@ export interface Finding {
 export interface Subject extends Omit<TargetParts, 'accessToken'> {
   namespace: string;
   grant: Grant | undefined;
+  /** What it spoke when it was last asked. */
+  known: Protocol | undefined;
+  /** Whether it refused the credentials when it was last called. */
+  wasRefused: boolean;
+  /** Whether a server without metadata may be asked to register us: when somebody sets the connection, not ever again. */
+  mayRegister: boolean;
 }
 
 /**
@@ -55,7 +62,7 @@ export async function probe(deps: ConnectionsDeps, subject: Subject): Promise<Fi
   const start = clock.elapsed();
   const target = targetOf(subject, subject.inputs);
   const [asked, inputs] = await Promise.all([
-    ask(deps, target),
+    ask(deps, target, subject.known),
     fetchProfile(deps.oauth, subject.mcpUrl, deps.stopping, limits),
   ]);
   const known = inputs === undefined ? subject.inputs : inputs;
@@ -67,11 +74,41 @@ export async function probe(deps: ConnectionsDeps, subject: Subject): Promise<Fi
   const mended = targetOf(subject, known);
   if (!isSameTarget(target, mended) && leftMs() > limits.probeMs) {
     releaseSession(deps.sessions, finding);
-    finding = { ...(await ask(deps, mended)), inputs, login: undefined };
+    finding = { ...(await ask(deps, mended, subject.known)), inputs, login: undefined };
   }
+  if (subject.wasRefused) finding = await confirm(deps, finding);
   const { fault } = finding;
   if (!(fault instanceof CredentialsRefused) || fault.status !== 401 || subject.grant) return finding;
   return { ...finding, ...(await askForLogin(deps, subject, fault, leftMs())) };
+}
+
+/** Whether the last word of an upstream was that it refuses the credentials. */
+export function wasRefused(status: Status): boolean {
+  return (
+    status.state === 'auth_required' ||
+    (status.state === 'error' && status.message.startsWith(refusedCredentials))
+  );
+}
+
+/**
+ * Many servers discover and initialize for anyone and ask for credentials later. So after a refusal the probe also
+ * lists tools before it believes that all is well.
+ */
+async function confirm(
+  { transport, sessions, limits, stopping, clock }: ConnectionsDeps,
+  finding: Finding,
+): Promise<Finding> {
+  if (!finding.learned) return finding;
+  const signal = AbortSignal.any([stopping, AbortSignal.timeout(limits.discoverMs)]);
+  const { target, protocol } = finding.learned;
+  adoptSession(sessions, finding);
+  try {
+    await callUpstream(transport, sessions, target, protocol, 'tools/list', {}, signal);
+    return finding;
+  } catch (fault) {
+    if (!(fault instanceof UpstreamFault)) throw fault;
+    return { ...failed(fault, clock.now()), inputs: finding.inputs };
+  }
 }
 
 function targetOf(subject: Subject, inputs: CredentialProfile | null): Target {
@@ -100,10 +137,11 @@ function requireInputs(
 async function ask(
   { transport, clock, limits, stopping }: ConnectionsDeps,
   target: Target,
+  known: Protocol | undefined,
 ): Promise<Omit<Finding, 'inputs' | 'login'>> {
   const askedAt = clock.now();
   try {
-    const { protocol, serverInfo: given, session } = await negotiate(transport, target, stopping);
+    const { protocol, serverInfo: given, session } = await negotiate(transport, target, known, stopping);
     const serverInfo = readServerInfo(given, limits);
     return {
       status: { state: 'connected' },
@@ -126,12 +164,12 @@ export function failed(fault: UpstreamFault, at: number): Finding {
 
 async function askForLogin(
   deps: ConnectionsDeps,
-  { namespace, mcpUrl }: Subject,
+  { namespace, mcpUrl, mayRegister }: Subject,
   refusal: CredentialsRefused,
   timeLimitMs: number,
 ): Promise<Pick<Finding, 'status' | 'login' | 'fault'>> {
   try {
-    const login = await findLogin(deps, namespace, mcpUrl, refusal.challenge, timeLimitMs);
+    const login = await findLogin(deps, namespace, mcpUrl, refusal.challenge, mayRegister, timeLimitMs);
     const configured = await findConfiguredClient(deps, namespace, { mcpUrl, issuer: login.issuer });
     // No person is needed, nor of any help: see settle.ts.
     if (configured?.grantType === 'client_credentials')

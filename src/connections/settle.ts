@@ -21,7 +21,9 @@ export async function settle(
   // With a person to ask, the connection waits for that.
   if (!login || status.state !== 'error') return connection;
   try {
-    if (!(await loginAsClient(deps, connection, login))) return connection;
+    const outcome = await loginAsClient(deps, connection, login);
+    if (outcome === 'not_configured') return connection;
+    if (outcome === 'beaten') return (await findConnectionByUid(deps.store, uid)) ?? connection;
   } catch (fault) {
     if (!(fault instanceof UpstreamFault)) throw fault;
     return store(deps, connection, failed(fault, deps.clock.now()));
@@ -30,7 +32,9 @@ export async function settle(
   if (!current) return connection;
   const { headers, grant } = await deps.credentials.open(current);
   const version = current.targetVersion;
-  return store(deps, current, await probe(deps, { uid, version, namespace, mcpUrl, headers, inputs, grant }));
+  const known = current.protocol;
+  const subject = { uid, version, namespace, mcpUrl, headers, inputs, grant, known };
+  return store(deps, current, await probe(deps, { ...subject, wasRefused: true, mayRegister: false }));
 }
 
 async function store(deps: CredentialedDeps, connection: Connection, finding: Finding): Promise<Connection> {

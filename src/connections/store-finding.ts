@@ -19,7 +19,6 @@ export function findingColumns(
     status: JSON.stringify(status),
     status_at: at,
     probe_at: isError ? clock.now() + backoffMs(attempt, limits.healMinMs, limits.healMaxMs) : null,
-    probe_claim: null,
     probe_attempt: isError ? attempt + 1 : 0,
     // Kept until the connection works again: an upstream that fails right after the login is still recovering.
     ...(login && { login: JSON.stringify(login) }),

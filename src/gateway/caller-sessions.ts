@@ -53,6 +53,8 @@ export function createCallerSessions(
       return seal(key, 0, identity(owner), Buffer.from(text, 'utf8'));
     },
     open(owner, id) {
+      // Decoding is lenient: an ended id must not come back under another spelling.
+      if (Buffer.from(id, 'base64url').toString('base64url') !== id) return undefined;
       if (ended.has(hash('sha256', id, 'base64url'))) return undefined;
       try {
         const text = unseal(key, identity(owner), id).toString('utf8');

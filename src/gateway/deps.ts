@@ -4,6 +4,7 @@ import type { Healer } from '../connections/heal.ts';
 import type { Observer } from '../connections/observe.ts';
 import type { Resolver } from '../connections/resolve.ts';
 import type { CallerSessions } from './caller-sessions.ts';
+import type { OpenStreams } from './open-streams.ts';
 import type { RelayDeps } from './relay.ts';
 import type { ToolMemory } from './tool-memory.ts';
 
@@ -14,6 +15,7 @@ export interface GatewayDeps extends CredentialedDeps {
   healer: Healer;
   relay: RelayDeps;
   callerSessions: CallerSessions;
+  streams: OpenStreams;
   toolMemory: ToolMemory;
   /** Where the user of a connection does what it waits for: a capability of its own, made anew each time. */
   setupUrl: (connection: Connection) => string;

@@ -13,20 +13,35 @@ const staleKey = 'ended-session:';
 
 /** Reads what was ended before, and learns of each later one as it happens. */
 export async function openEndedSessions(store: Store, clock: Clock): Promise<EndedSessions> {
-  let known = new Set<string>();
+  /** Hashes, and until when each is remembered. */
+  const known = new Map<string, number>();
 
+  // Adds only: what is learnt while the rows are read must stay known.
   async function load(): Promise<void> {
     const rows = await store.db
       .selectFrom('ended_sessions')
-      .select('id_hash')
+      .select(['id_hash', 'expires_at'])
       .where('expires_at', '>', clock.now())
+      .orderBy('expires_at')
       .execute();
-    known = new Set(rows.map(({ id_hash }) => id_hash));
+    for (const { id_hash, expires_at } of rows) known.set(id_hash, expires_at);
+  }
+
+  function learn(idHash: string, expiresAt: number): void {
+    // All live equally long, so the oldest stand first.
+    for (const [hash, until] of known) {
+      if (until > clock.now()) break;
+      known.delete(hash);
+    }
+    known.set(idHash, expiresAt);
   }
 
   store.onStale((key) => {
     if (key === null) void load().catch(() => {});
-    else if (key.startsWith(staleKey)) known.add(key.slice(staleKey.length));
+    else if (key.startsWith(staleKey)) {
+      const [idHash = '', expiresAt] = key.slice(staleKey.length).split(':');
+      learn(idHash, Number(expiresAt));
+    }
   });
   await load();
   return {
@@ -39,7 +54,7 @@ export async function openEndedSessions(store: Store, clock: Clock): Promise<End
           .values({ id_hash: idHash, expires_at: expiresAt })
           .onConflict((conflict) => conflict.doNothing())
           .execute();
-        stale(`${staleKey}${idHash}`);
+        stale(`${staleKey}${idHash}:${expiresAt}`);
       });
     },
   };

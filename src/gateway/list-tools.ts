@@ -49,7 +49,7 @@ export async function fetchTools(
 }
 
 /**
- * Runs `work`, which asks the upstream, and once more with renewed credentials if they were refused. Keeps the status
+ * Runs `work`, which asks the upstream, and again with renewed credentials if they were refused. Keeps the status
  * true. Throws ApiError.
  */
 export async function askUpstream<T>(
@@ -57,7 +57,7 @@ export async function askUpstream<T>(
   reached: ReachedConnection,
   caller: AbortSignal,
   work: (current: ReachedConnection) => Promise<T>,
-  isSecond = false,
+  recoveries = 0,
 ): Promise<T> {
   try {
     const result = await work(reached);
@@ -66,8 +66,8 @@ export async function askUpstream<T>(
   } catch (error) {
     if (!(error instanceof UpstreamFault)) throw error;
     if (error instanceof CredentialsRefused && !caller.aborted) {
-      const again = await recover(deps, reached, error, refuseWaiting(deps), isSecond);
-      return askUpstream(deps, again, caller, work, true);
+      const again = await recover(deps, reached, error, refuseWaiting(deps), recoveries);
+      return askUpstream(deps, again, caller, work, recoveries + 1);
     }
     if (!caller.aborted) deps.observer.failed(reached.connection, error);
     throw error.toApiError();

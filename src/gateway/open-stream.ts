@@ -2,13 +2,14 @@ import type { OutgoingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { mediaType, singleValue } from '../mcp/headers.ts';
 import type { Clock } from '../platform/clock.ts';
+import { redirectPath } from '../upstream/exchange.ts';
 import { faultOfError, faultOfStatus, UpstreamFault } from '../upstream/fault.ts';
 import type { Target } from '../upstream/target.ts';
 import type { Expiring } from './deadlines.ts';
 import type { RelayDeps } from './relay.ts';
 import type { Downstream } from './relay-call.ts';
 
-/** What the owner of a stream is told; nothing was sent to the caller yet. */
+/** What the owner of a stream is told, unless the caller goes away first; nothing was sent to the caller yet. */
 export interface StreamEvents {
   opened(): void;
   /** `status` is the HTTP status that the upstream answered, if it did. */
@@ -26,7 +27,9 @@ export function openStream(
   downstream: Downstream,
   events: StreamEvents,
 ): void {
-  new StreamRelay(deps, target, downstream, events).dispatch(headers);
+  // Finding the session may have outlasted the caller, and then nothing would ever close the stream.
+  if (downstream.response.destroyed) return;
+  new StreamRelay(deps, target, headers, downstream, events).dispatch(target.path);
 }
 
 class StreamRelay implements Dispatcher.DispatchHandler, Expiring {
@@ -34,9 +37,14 @@ class StreamRelay implements Dispatcher.DispatchHandler, Expiring {
   slot = -1;
   readonly #deps: RelayDeps & { clock: Clock };
   readonly #target: Target;
+  readonly #headers: readonly string[];
   readonly #downstream: Downstream;
   readonly #events: StreamEvents;
   #controller: Dispatcher.DispatchController | undefined;
+  /** The hop that a redirect ended; what it still says does not count. */
+  #left: Dispatcher.DispatchController | undefined;
+  #path = '';
+  #redirectsLeft: number;
   #isOpen = false;
   #ended = false;
   /** Whether the last bytes ended a line, so that a comment may stand there. */
@@ -46,22 +54,31 @@ class StreamRelay implements Dispatcher.DispatchHandler, Expiring {
   constructor(
     deps: RelayDeps & { clock: Clock },
     target: Target,
+    headers: readonly string[],
     downstream: Downstream,
     events: StreamEvents,
   ) {
     this.#deps = deps;
     this.#target = target;
+    this.#headers = headers;
     this.#downstream = downstream;
     this.#events = events;
+    this.#redirectsLeft = deps.limits.redirects;
     downstream.response.once('close', () => this.#leave());
   }
 
-  dispatch(headers: readonly string[]): void {
-    const { origin, path, headers: own } = this.#target;
+  dispatch(path: string): void {
+    const { origin, headers: own } = this.#target;
+    this.#path = path;
     const { deadlines, elapsed, limits, dispatcher } = this.#deps;
     deadlines.set(this, elapsed() + limits.callHeadMs);
     dispatcher.dispatch(
-      { origin, path, method: 'GET', headers: ['accept', 'text/event-stream', ...own.reveal(), ...headers] },
+      {
+        origin,
+        path,
+        method: 'GET',
+        headers: ['accept', 'text/event-stream', ...own.reveal(), ...this.#headers],
+      },
       this,
     );
   }
@@ -81,6 +98,9 @@ class StreamRelay implements Dispatcher.DispatchHandler, Expiring {
     headers: Record<string, string | string[] | undefined>,
   ): void {
     if (this.#ended) return;
+    if (status >= 300 && status < 400) {
+      return this.#redirect(controller, status, singleValue(headers.location));
+    }
     const type = mediaType(singleValue(headers['content-type']));
     if (status !== 200 || type !== 'text/event-stream') {
       this.#fail(
@@ -109,7 +129,7 @@ class StreamRelay implements Dispatcher.DispatchHandler, Expiring {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#ended) return;
+    if (this.#ended || controller === this.#left) return;
     this.#atLineStart = chunk.at(-1) === 0x0a;
     const { response } = this.#downstream;
     if (response.write(chunk)) return;
@@ -119,14 +139,27 @@ class StreamRelay implements Dispatcher.DispatchHandler, Expiring {
     });
   }
 
-  onResponseEnd(): void {
-    if (this.#ended) return;
+  onResponseEnd(controller: Dispatcher.DispatchController): void {
+    if (this.#ended || controller === this.#left) return;
     this.#finish();
     this.#downstream.response.end();
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
-    if (!this.#ended) this.#fail(faultOfError(error));
+  onResponseError(controller: Dispatcher.DispatchController, error: Error): void {
+    if (this.#ended || (controller !== undefined && controller === this.#left)) return;
+    this.#fail(faultOfError(error));
+  }
+
+  #redirect(controller: Dispatcher.DispatchController, status: number, location: string | undefined): void {
+    try {
+      const next = redirectPath(this.#target, this.#path, status, location, this.#redirectsLeft--);
+      this.#left = controller;
+      this.#controller = undefined;
+      this.dispatch(next);
+    } catch (fault) {
+      this.#fail(faultOfError(fault), status);
+    }
+    controller.abort(new Error('redirected'));
   }
 
   /** A line that begins with a colon is a comment, also within an event (HTML, server-sent events). */

@@ -23,12 +23,13 @@ export interface McpPost {
   body: Buffer;
 }
 
-/** One message on its way, and whether that is its second, with renewed credentials. */
+/** One message on its way. */
 interface Passage {
   post: McpPost;
   message: IncomingMessage;
   downstream: Downstream;
-  isSecond: boolean;
+  /** How often it was sent again with other credentials. */
+  recoveries: number;
 }
 
 /**
@@ -40,7 +41,7 @@ export function postMessage(deps: GatewayDeps, post: McpPost, downstream: Downst
   try {
     const message = parseBody(post, deps.limits.jsonDepth);
     id = message.id;
-    const passage = { post, message, downstream, isSecond: false };
+    const passage = { post, message, downstream, recoveries: 0 };
     const reached = reach(deps, post.namespace, post.connectionId, refuseWaiting(deps));
     if (reached instanceof Promise) {
       reached
@@ -165,6 +166,7 @@ function sendInOwnSession(
     body: post.body,
     headers: [...forwardedHeaders(post.headers), sessionHeader, upstreamId, ...via],
     id: message.id,
+    isResumable: true,
     mayBeLost: false,
     replacedId: undefined,
   };
@@ -318,8 +320,8 @@ function fail(deps: GatewayDeps, passage: Passage, reached: ReachedConnection, e
   const fault = faultOfError(error);
   if (fault instanceof CredentialsRefused) {
     // A server that refuses the credentials did not run the call, so with new ones it may be made again.
-    recover(deps, reached, fault, refuseWaiting(deps), passage.isSecond)
-      .then((again) => forward(deps, { ...passage, isSecond: true }, again))
+    recover(deps, reached, fault, refuseWaiting(deps), passage.recoveries)
+      .then((again) => forward(deps, { ...passage, recoveries: passage.recoveries + 1 }, again))
       .catch((refusal: unknown) => answerError(deps, downstream, message.id, refusal));
     return;
   }

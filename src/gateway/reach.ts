@@ -1,5 +1,5 @@
 import type { Connection } from '../connections/connection.ts';
-import type { ResolvedConnection } from '../connections/credentials.ts';
+import { maxRecoveries, type ResolvedConnection } from '../connections/credentials.ts';
 import type { Resolver } from '../connections/resolve.ts';
 import { isWaiting, type WaitingStatus } from '../connections/status.ts';
 import { ApiError } from '../platform/errors.ts';
@@ -34,8 +34,8 @@ export function reach(
 }
 
 /**
- * What to call after the upstream refused the credentials of `used`: the same with a renewed token, once.
- * `wasRenewed` says that this was done before. Keeps the status true.
+ * What to call after the upstream refused the credentials of `used`: the same with a renewed token. `recoveries` counts
+ * how often this was done for the call before. Keeps the status true.
  * Throws ApiError: what `refuse` makes of a connection that waits for its user now, else the refusal.
  */
 export async function recover(
@@ -43,12 +43,12 @@ export async function recover(
   used: ReachedConnection,
   refusal: CredentialsRefused,
   refuse: RefuseWaiting,
-  wasRenewed: boolean,
+  recoveries: number,
 ): Promise<ReachedConnection> {
   const { connection } = used;
-  const again = await withTruth(deps, connection, () => deps.credentials.recover(used, refusal, wasRenewed));
+  const again = await withTruth(deps, connection, () => deps.credentials.recover(used, refusal));
   if (!again) return refuseCurrent(deps, connection, refuse);
-  if (wasRenewed) throw refusal.toApiError();
+  if (recoveries >= maxRecoveries) throw refusal.toApiError();
   return again as ReachedConnection;
 }
 

@@ -23,6 +23,8 @@ export interface RelayCall {
   mayBeLost: boolean;
   /** The id that `body` carries instead, and the JSON text of the caller's. */
   replacedId: { ours: string; theirs: Buffer } | undefined;
+  /** In a session of the caller's own, who may come back for the answer (MCP 2025-11-25, basic/transports: resuming). */
+  isResumable?: boolean;
   /** Makes the caller's id of a session that the upstream opens with its answer. */
   sealSession?: (upstreamId: string) => string;
 }

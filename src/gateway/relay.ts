@@ -176,7 +176,8 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
       case 'stream': {
         const rest = this.#restorer?.flush();
         if (rest && rest.length > 0) this.#response.write(rest);
-        if (this.#isEvents && !(this.#restorer?.restored ?? this.#answerSign.seen)) {
+        const isAnswered = this.#restorer?.restored ?? this.#answerSign.seen;
+        if (this.#isEvents && !isAnswered && !this.#call.isResumable) {
           return this.#fail(
             new UpstreamFault('cut_off', 'upstream ended its event stream without an answer'),
           );
@@ -318,7 +319,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     this.#finish();
     this.#controller?.abort(fault);
     if (sent) {
-      if (this.#isEvents) {
+      if (this.#isEvents && !this.#call.isResumable) {
         // The blank line ends a half-sent event; then the error, as the last word on this request.
         const message = errorMessage(fault.toApiError(), this.#call.id);
         this.#response.end(`\n\nevent: message\ndata: ${JSON.stringify(message)}\n\n`);

@@ -1,7 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { forwardedHeaders, sessionHeader, statelessSession } from '../mcp/headers.ts';
+import { forwardedHeaders, sessionHeader, singleValue, statelessSession } from '../mcp/headers.ts';
 import { ApiError } from '../platform/errors.ts';
-import { CredentialsRefused, type UpstreamFault } from '../upstream/fault.ts';
+import { redirectPath } from '../upstream/exchange.ts';
+import { CredentialsRefused, isFaultStatus, type UpstreamFault } from '../upstream/fault.ts';
+import type { Target } from '../upstream/target.ts';
 import { answerError, refuseWaiting } from './answer-mcp.ts';
 import { ownerOf } from './caller-sessions.ts';
 import type { GatewayDeps } from './deps.ts';
@@ -57,10 +59,15 @@ async function stream(
   request: SessionRequest,
   session: InSession,
   downstream: Downstream,
-  isSecond = false,
+  recoveries = 0,
 ): Promise<void> {
   const { reached, upstreamId } = session;
   const { headers } = request;
+  if (!deps.streams.add(reached.target.origin, downstream.response)) {
+    throw new ApiError('rate_limited', {
+      message: 'Too many streams of this server are open. Close one first.',
+    });
+  }
   const sent = [...forwardedHeaders(headers), sessionHeader, upstreamId, ...viaHeader(headers.via)];
   const failure = await new Promise<{ fault: UpstreamFault; status: number | undefined } | undefined>(
     (resolve) => {
@@ -74,13 +81,16 @@ async function stream(
   if (!failure) return deps.observer.succeeded(reached.connection);
   const { fault, status } = failure;
   if (fault instanceof CredentialsRefused) {
-    const again = await recover(deps, reached, fault, refuseWaiting(deps), isSecond);
-    return stream(deps, request, { ...session, reached: again }, downstream, true);
+    const again = await recover(deps, reached, fault, refuseWaiting(deps), recoveries);
+    return stream(deps, request, { ...session, reached: again }, downstream, recoveries + 1);
   }
-  // Says nothing against the server: it may offer no stream, or have lost the session.
   if (status === 405) throw new ApiError('method_not_allowed', { headers: { allow: 'POST, DELETE' } });
   if (status === 404) throw new ApiError('session_not_found');
-  deps.observer.failed(reached.connection, fault);
+  // One caller's GET says little against the server: it may offer no stream, or have one open for this session.
+  if (status === undefined || isFaultStatus(status)) deps.observer.failed(reached.connection, fault);
+  if (status !== undefined && status >= 400 && status < 500 && !isFaultStatus(status)) {
+    throw new ApiError('upstream_rejected', { message: `The upstream rejected the request (${status}).` });
+  }
   throw fault.toApiError();
 }
 
@@ -90,26 +100,38 @@ async function end(
   { reached, id, upstreamId }: InSession,
   { response, headers: shared }: Downstream,
 ): Promise<void> {
-  const { target } = reached;
-  const answer = await deps.transport.dispatcher
-    .request({
-      origin: target.origin,
-      path: target.path,
-      method: 'DELETE',
-      headers: [
-        ...target.headers.reveal(),
-        ...forwardedHeaders(request.headers),
-        sessionHeader,
-        upstreamId,
-        ...viaHeader(request.headers.via),
-      ],
-      signal: AbortSignal.timeout(deps.limits.endSessionMs),
-    })
-    .catch(() => undefined);
-  answer?.body.on('error', () => {}).destroy();
+  const { headers } = request;
+  const sent = [...forwardedHeaders(headers), sessionHeader, upstreamId, ...viaHeader(headers.via)];
+  const signal = AbortSignal.timeout(deps.limits.endSessionMs);
+  const status = await endAtUpstream(deps, reached.target, sent, signal).catch(() => undefined);
   // The server does not let clients end sessions (MCP 2025-11-25, basic/transports).
-  if (answer?.statusCode === 405)
-    throw new ApiError('method_not_allowed', { headers: { allow: 'GET, POST' } });
+  if (status === 405) throw new ApiError('method_not_allowed', { headers: { allow: 'GET, POST' } });
   await deps.callerSessions.end(id);
   response.writeHead(204, shared).end();
+}
+
+/** The status that the upstream answers, behind its redirects. Throws what undici or `redirectPath` throws. */
+async function endAtUpstream(
+  { transport: { dispatcher, limits } }: GatewayDeps,
+  target: Target,
+  headers: readonly string[],
+  signal: AbortSignal,
+): Promise<number> {
+  let path = target.path;
+  for (let redirectsLeft = limits.redirects; ; redirectsLeft--) {
+    const {
+      statusCode,
+      headers: answered,
+      body,
+    } = await dispatcher.request({
+      origin: target.origin,
+      path,
+      method: 'DELETE',
+      headers: [...target.headers.reveal(), ...headers],
+      signal,
+    });
+    body.on('error', () => {}).destroy();
+    if (statusCode < 300 || statusCode > 399) return statusCode;
+    path = redirectPath(target, path, statusCode, singleValue(answered.location), redirectsLeft);
+  }
 }

@@ -4,6 +4,7 @@ import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-z
 import type { Logger } from '../platform/logger.ts';
 import { guardAccess, guardHost, requireDeclaredPermissions } from './access.ts';
 import { mcpEndpointRoutes, mcpPath } from './connect/mcp-endpoint.ts';
+import { namespaceEndpointRoutes } from './connect/namespace-endpoint.ts';
 import { connectRoutes } from './connect/routes.ts';
 import type { App, HttpDeps } from './deps.ts';
 import { collectSchemas, serveDocumentation } from './documentation.ts';
@@ -77,6 +78,7 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
   oauthCallbackRoute(app, deps);
   clientMetadataRoute(app, deps);
   await app.register(async (scope: App) => connectRoutes(scope, deps), { prefix: '/connect' });
+  namespaceEndpointRoutes(app, deps);
   await app.register(async (scope: App) => {
     // The same routes once more; the document describes them once.
     scope.addHook('onRoute', (route) => {

@@ -2,8 +2,8 @@
  * The one table of errors. `status` is the HTTP status; `rpc` the JSON-RPC code used where the answer is a
  * JSON-RPC message; `message` is safe to show to anyone; `when` and `remedy` make up the page in `docs/errors.md`.
  *
- * JSON-RPC codes: the standard ones, −32001 and −32002 as the Connect API has them, and for all else our own,
- * outside −32768…−32000, which MCP reserves (MCP 2026-07-28, basic/index, error codes).
+ * JSON-RPC codes: the standard ones and those of MCP, −32001 and −32002 as the Connect API has them, and for all else
+ * our own, outside −32768…−32000, which MCP reserves (MCP 2026-07-28, basic/index, error codes).
  */
 export const errorTable = {
   bad_request: {
@@ -33,6 +33,20 @@ export const errorTable = {
     message: 'Invalid request.',
     when: 'A field is missing, unknown or of the wrong form; the message names it.',
     remedy: 'Correct the named field.',
+  },
+  header_mismatch: {
+    status: 400,
+    rpc: -32020,
+    message: 'The headers do not say what the body says.',
+    when: 'A request of MCP 2026-07-28 lacks a header that repeats its body, or the two differ.',
+    remedy: 'Send the header that the message names with the value of the body.',
+  },
+  unsupported_revision: {
+    status: 400,
+    rpc: -32022,
+    message: 'This protocol revision is not supported here.',
+    when: 'A request names a revision that the namespace endpoint does not speak.',
+    remedy: 'Use one of `data.supported`.',
   },
   revision_mismatch: {
     status: 400,
@@ -117,6 +131,13 @@ export const errorTable = {
     message: 'Tool not found',
     when: 'The upstream lists no tool, and no category of tools, of that name.',
     remedy: 'List the tools of the connection.',
+  },
+  method_not_found: {
+    status: 404,
+    rpc: -32601,
+    message: 'Method not found',
+    when: 'The namespace endpoint has no such MCP method. Callers of a legacy revision get it with status 200.',
+    remedy: 'Use what `server/discover` or `initialize` declares, or the endpoint of one connection.',
   },
   session_not_found: {
     status: 404,

@@ -35,6 +35,8 @@ export const defaultLimits = {
   listToolsMs: 20_000,
   /** What one dead connection may cost `GET /{ns}/.tools`. */
   namespaceListMs: 5_000,
+  /** How long `tools/list` of the namespace endpoint waits for upstreams, all together. */
+  namespaceEndpointMs: 800,
   /** Time until the first byte of an answer to a relayed call. */
   callHeadMs: 120_000,
   /** Time for the whole of an answer that is one JSON document. */
@@ -45,6 +47,8 @@ export const defaultLimits = {
   callSseMs: 3_600_000,
   /** How long a session of a legacy caller lasts. */
   callerSessionMs: 24 * 60 * 60_000,
+  /** Streams of callers that one upstream origin may have open: half of its sockets, which calls need too. */
+  streamsPerOrigin: 512,
   /** How often an idle stream carries a comment, so that no proxy in between closes it. */
   streamKeepAliveMs: 20_000,
   /** How long to wait for an upstream to confirm the end of a session. */
@@ -66,8 +70,10 @@ export const defaultLimits = {
   toolPages: 100,
   /** Tools kept of one listing. */
   toolsPerConnection: 10_000,
-  /** Connections asked at once by `GET /{ns}/.tools`. */
+  /** Connections asked at once by `GET /{ns}/.tools` and by the namespace endpoint. */
   namespaceListConcurrency: 256,
+  /** Tools that the namespace endpoint lists; the connections beyond are named instead. */
+  namespaceTools: 20_000,
   /** Sockets to one upstream origin. */
   socketsPerOrigin: 1024,
   /** Idle keep-alive of an upstream socket, unless the upstream's Keep-Alive says less. */
@@ -118,6 +124,8 @@ export const defaultLimits = {
   revokeMs: 3_000,
   /** How often one connection may be sent back for more scopes before the refusal counts as final. */
   stepUps: 3,
+  /** A login that was longer ago than this does not count among them. */
+  stepUpPauseMs: 60 * 60_000,
 
   /** Backoff between background probes of a connection in `error`. */
   healMinMs: 1_000,

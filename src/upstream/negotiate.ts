@@ -31,26 +31,32 @@ export interface Negotiation {
 
 /**
  * Learns which eras `target` speaks: `server/discover`, then `initialize`
- * (MCP 2026-07-28, basic/versioning; the order of a dual-era client). Only a success is evidence of an era.
+ * (MCP 2026-07-28, basic/versioning; the order of a dual-era client). Only a success is evidence of an era; `known` is
+ * what was learned before.
  * Throws UpstreamFault, the last one met, when neither works; ends within `limits.probeMs`, or with `stop`.
  */
 export async function negotiate(
   transport: Transport,
   target: Target,
+  known: Protocol | undefined,
   stop: AbortSignal,
 ): Promise<Negotiation> {
   const deadline = AbortSignal.any([stop, AbortSignal.timeout(transport.limits.probeMs)]);
   const modern = await discover(transport, target, deadline);
   const legacy = await openSession(transport, target, latestLegacyRevision, deadline).catch(
     (fault: unknown) => {
-      if (modern) return undefined;
-      throw fault;
+      const kind = (fault as UpstreamFault).kind;
+      if (!modern || kind === 'refused_credentials') throw fault;
+      // Only a clear answer says that it does not speak the era; a fault of the moment leaves what is known.
+      return kind === 'wrong_answer' ? undefined : known?.legacy;
     },
   );
+  const session = typeof legacy === 'object' ? legacy : undefined;
   const protocol: Protocol = {};
   if (modern) protocol.modern = modern.revision;
-  if (legacy) protocol.legacy = legacy.revision;
-  return { protocol, serverInfo: modern?.serverInfo ?? legacy?.result.serverInfo, session: legacy };
+  const spoken = typeof legacy === 'object' ? legacy.revision : legacy;
+  if (spoken) protocol.legacy = spoken;
+  return { protocol, serverInfo: modern?.serverInfo ?? session?.result.serverInfo, session };
 }
 
 async function discover(

@@ -71,6 +71,15 @@ const endpoints: Endpoint[] = [
   ...connect('POST', `${one}/mcp`, '/{connectionId}/mcp', rpc),
   ...connect('GET', `${one}/mcp`, '/{connectionId}/mcp'),
   ...connect('DELETE', `${one}/mcp`, '/{connectionId}/mcp'),
+  ...['POST', 'GET', 'DELETE'].map(
+    (method): Endpoint => ({
+      operation: `${method} /mcp/{namespace}`,
+      path: (namespace) => `/mcp/${namespace}`,
+      json: method === 'POST' ? rpc : undefined,
+      errors: 'jsonrpc',
+      foreignStatus: 404,
+    }),
+  ),
   { operation: 'GET /namespaces', path: () => '/namespaces', errors: 'registry' },
   { operation: 'POST /namespaces', path: () => '/namespaces', errors: 'registry' },
   {

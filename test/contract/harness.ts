@@ -162,6 +162,9 @@ function templateOf(pathname: string): string {
     .slice(1)
     .split('/');
   if (pathname === '/openapi.json' || pagePaths.includes(first)) return pathname;
+  if (!pathname.startsWith('/connect/') && first === 'mcp') {
+    return rest.length === 1 ? '/mcp/{namespace}' : '/connect/{namespace}/{connectionId}/mcp';
+  }
   if (!pathname.startsWith('/connect/') && rootPaths.includes(first)) {
     const [name, below, ...ids] = rest;
     if (name === undefined) return `/${first}`;

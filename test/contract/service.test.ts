@@ -101,6 +101,7 @@ describe('GET /openapi.json', () => {
         'POST /connect/{namespace}/{connectionId}/.setup',
         'POST /connect/{namespace}/{connectionId}/.tools/{toolPath}',
         'POST /connect/{namespace}/{connectionId}/mcp',
+        'POST /mcp/{namespace}',
         'POST /namespaces',
         'POST /namespaces/{namespace}/oauth-clients',
         'POST /namespaces/{namespace}/webhooks',

@@ -232,6 +232,12 @@ describe('a server that registers no clients', () => {
     const { issuer } = rig.server;
     const proof = { clientSecret: 'the-secret-of-the-app', tokenEndpointAuthMethod: 'client_secret_post' };
     await configure(pb, { issuer, clientId: 'app', scope: 'fixed', ...proof });
+    // The page has shown other scopes: the person sees those of the client before anything is asked for.
+    const shown = await followLogin(await setupUrlOf(pb, 'c'));
+    expect(shown.at(-1)).toMatchObject({
+      status: 422,
+      text: expect.stringContaining('The login has changed'),
+    });
     const steps = await followLogin(await setupUrlOf(pb, 'c'));
     expect(steps.at(-1)?.text).toContain('All set');
     expect(authorizations()[0]?.get('client_id')).toBe('app');

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vit
 import type { Tables } from '../../src/platform/store/schema.ts';
 import { connect, mcp, read, rest } from '../fixtures/fault.ts';
 import { startAuthorizationServer } from '../fixtures/oauth/authorization-server.ts';
-import { openBrowser } from '../fixtures/oauth/browser.ts';
+import { followLogin, openBrowser } from '../fixtures/oauth/browser.ts';
 import { answer, hang, html, oauthError, redirect, reset } from '../fixtures/oauth/faults.ts';
 import { startGuardedMcpServer } from '../fixtures/oauth/guarded-mcp-server.ts';
 import {
@@ -120,6 +120,28 @@ describe('deleting a connection', () => {
     await remove('d');
     expect(revocations()).toHaveLength(1);
     await expectCallWorks(pb, 'c');
+  });
+});
+
+describe('a login that comes too late', () => {
+  it('has its tokens revoked when the connection was deleted while its code was exchanged', async () => {
+    const setupUrl = await awaitLogin(pb, 'c', rig.server.mcpUrl);
+    rig.server.behaviour.token.afterGrant = async () => void (await remove());
+    expect((await followLogin(setupUrl)).at(-1)?.status).toBe(410);
+    expect(revocations()).toMatchObject([{ token: issued('refresh-')[0] }]);
+    expect(rig.server.book.grantOf(issued('access-')[0] as string)).toBeUndefined();
+    await expectGone();
+  });
+
+  it('revokes nothing: to the server its grant may be one with that of the login that was completed first', async () => {
+    const setupUrl = await awaitLogin(pb, 'c', rig.server.mcpUrl);
+    rig.server.behaviour.token.afterGrant = async () => {
+      rig.server.behaviour.token.afterGrant = undefined;
+      await followLogin(setupUrl);
+    };
+    expect((await followLogin(setupUrl)).at(-1)?.status).toBe(410);
+    expect(rig.server.requestsTo('revocation')).toEqual([]);
+    expect(await tokenInUse()).toBe(issued('access-')[1]);
   });
 });
 

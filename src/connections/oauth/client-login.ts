@@ -10,19 +10,19 @@ import { requestClientToken, TokenRefused } from './token-request.ts';
 
 /**
  * Logs a connection in without a person, where the tenant has configured a client for that (client credentials,
- * RFC 6749 §4.4; MCP extension oauth-client-credentials). Returns whether it now has a grant; whether the token works,
- * the next call or probe tells.
+ * RFC 6749 §4.4; MCP extension oauth-client-credentials). `beaten`: somebody else has changed the connection meanwhile,
+ * most likely by the same login. Whether the token works, the next call or probe tells.
  * Throws UpstreamFault `unreachable` while the authorization server fails.
  */
 export async function loginAsClient(
   deps: ConnectionsDeps,
   connection: Connection,
   need: LoginNeed,
-): Promise<boolean> {
+): Promise<'logged_in' | 'beaten' | 'not_configured'> {
   const { store, keyring, clock, limits, oauth } = deps;
   const { uid, namespace, id, mcpUrl, targetVersion } = connection;
   const configured = await findConfiguredClient(deps, namespace, { mcpUrl, issuer: need.issuer });
-  if (configured?.grantType !== 'client_credentials') return false;
+  if (configured?.grantType !== 'client_credentials') return 'not_configured';
   const signal = AbortSignal.any([deps.stopping, AbortSignal.timeout(limits.discoverLoginMs)]);
   const challenge = { resourceMetadataUrl: need.resourceMetadataUrl, scope: need.scope, error: undefined };
   const server = await discoverLoginServer(oauth.fetch, mcpUrl, challenge, signal);
@@ -40,6 +40,7 @@ export async function loginAsClient(
       requestedAt,
       resourceMetadataUrl: need.resourceMetadataUrl,
       stepUps: need.stepUps,
+      loggedInAt: requestedAt,
     });
     return await store.write(async (transaction, stale) => {
       const taken = await transaction
@@ -48,10 +49,10 @@ export async function loginAsClient(
         .where('uid', '=', uid)
         .where('target_version', '=', targetVersion)
         .executeTakeFirst();
-      if (taken.numUpdatedRows === 0n) return false;
+      if (taken.numUpdatedRows === 0n) return 'beaten';
       await insertGrant(transaction, uid, columns, clock.now());
       stale(staleKey(namespace, id));
-      return true;
+      return 'logged_in';
     });
   } catch (error) {
     if (!(error instanceof TokenRefused)) throw error;

@@ -38,7 +38,7 @@ export async function findClient(
   mcpUrl: string,
   server: LoginServer,
   signal: AbortSignal,
-  isDoubted = false,
+  { isDoubted = false, mayRegister = true }: { isDoubted?: boolean; mayRegister?: boolean } = {},
 ): Promise<OAuthClient> {
   const configured = await findConfiguredClient(deps, namespace, { mcpUrl, issuer: server.issuer });
   if (configured) return fromConfigured(configured);
@@ -55,6 +55,7 @@ export async function findClient(
   }
   const known = await readRegistration(deps, namespace, server.issuer);
   if (known && !isDoubted) return registered(known, false);
+  if (!mayRegister) throw new UpstreamFault('refused_credentials', `${refusedCredentials} (401)`);
   try {
     return registered(await register(deps, namespace, server, signal), true);
   } catch (error) {

@@ -19,7 +19,8 @@ export const configuredClientRequestSchema = z.strictObject({
     .string()
     .optional()
     .meta({
-      description: 'The authorization server, as its metadata writes `issuer`. Give this or `server`.',
+      description:
+        'The authorization server, as its metadata writes `issuer`. With `server`, that of the first login unless given.',
       examples: ['https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000/v2.0'],
     }),
   server: z
@@ -86,9 +87,14 @@ export function checkConfiguredClient(request: ConfiguredClientRequest, limits: 
 }
 
 function checkAppliesTo({ issuer, server }: ConfiguredClientRequest, limits: Limits): AppliesTo {
-  if (issuer !== undefined && server === undefined) return { issuer: checkIssuer(issuer, limits) };
-  if (server !== undefined && issuer === undefined) return { server: checkServer(server, limits) };
-  return refuse('issuer, server', 'give exactly one of the two');
+  if (issuer === undefined && server === undefined)
+    return refuse('issuer, server', 'give one of the two, or both');
+  const checkedIssuer = issuer === undefined ? undefined : checkIssuer(issuer, limits);
+  if (server === undefined) return { issuer: checkedIssuer as string };
+  return {
+    server: checkServer(server, limits),
+    ...(checkedIssuer !== undefined && { issuer: checkedIssuer }),
+  };
 }
 
 /** An issuer has no query and no fragment (RFC 8414 §2), and is kept as it is written: it is compared that way. */

@@ -9,8 +9,12 @@ export const grantTypes = ['authorization_code', 'client_credentials'] as const;
 export type TokenEndpointAuthMethod = (typeof authMethods)[number];
 export type GrantType = (typeof grantTypes)[number];
 
-/** Which logins a client is for: those at one authorization server, or those of one MCP server. */
-export type AppliesTo = { issuer: string; server?: never } | { server: string; issuer?: never };
+/**
+ * Which logins a client is for: those at one authorization server, or those of one MCP server. With `server`, `issuer`
+ * is the one that the client is registered with: given, or that of the first login. Otherwise the MCP server could name
+ * another one, and have our secret sent there (MCP 2026-07-28, SEP-2352).
+ */
+export type AppliesTo = { issuer: string; server?: never } | { server: string; issuer?: string };
 
 /** What is stored of a client in the clear, as JSON. */
 export type ClientDetails = AppliesTo & {
@@ -40,7 +44,12 @@ export type ConfiguredClientView = z.infer<typeof configuredClientSchema>;
 
 /** The key in `applies_to`, by which clients are found, and of which a namespace has each once. */
 export function appliesToKey({ issuer, server }: AppliesTo): string {
-  return issuer === undefined ? `server:${serverForm(server)}` : `issuer:${issuerForm(issuer)}`;
+  return server === undefined ? `issuer:${issuerForm(issuer)}` : `server:${serverForm(server)}`;
+}
+
+/** Whether two spellings name one issuer. */
+export function isSameIssuer(one: string, other: string): boolean {
+  return issuerForm(one) === issuerForm(other);
 }
 
 /** An MCP server as clients are filed for it: its URL without query, which may hold a key, and without fragment. */

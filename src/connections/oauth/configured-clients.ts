@@ -7,6 +7,7 @@ import { Secret } from '../../platform/secret.ts';
 import type { OAuthClientRow } from '../../platform/store/schema.ts';
 import { sealedFor } from '../../platform/store/sealed-columns.ts';
 import { isDuplicate, isMissingReference } from '../../platform/store/store.ts';
+import { refusedCredentials, UpstreamFault } from '../../upstream/fault.ts';
 import type { ConnectionsDeps } from '../deps.ts';
 import {
   appliesToKey,
@@ -14,6 +15,7 @@ import {
   type ConfiguredClientView,
   detailsOf,
   type GrantType,
+  isSameIssuer,
   presentConfiguredClient,
   type TokenEndpointAuthMethod,
 } from './configured-client.ts';
@@ -40,7 +42,8 @@ export interface NewConfiguredClient {
 
 /**
  * The client that the namespace configured for an MCP server, else the one for its authorization server, if any.
- * `issuer` is as the server's metadata has it; undefined before discovery.
+ * `issuer` is as the server's metadata has it; undefined before discovery. Throws UpstreamFault `refused_credentials` if
+ * the client of the MCP server is for another authorization server.
  */
 export async function findConfiguredClient(
   { store, keyring }: Pick<ConnectionsDeps, 'store' | 'keyring'>,
@@ -58,7 +61,33 @@ export async function findConfiguredClient(
     .where('applies_to', 'in', keys)
     .execute();
   const row = rows.find(({ applies_to }) => applies_to === forServer) ?? rows[0];
+  if (row?.applies_to === forServer && issuer !== undefined) await keepToIssuer(store, row, issuer);
   return row && open(keyring, row);
+}
+
+/** A client that is filed for an MCP server goes to one authorization server, whatever that server names later. */
+async function keepToIssuer(
+  store: ConnectionsDeps['store'],
+  row: Selectable<OAuthClientRow>,
+  issuer: string,
+): Promise<void> {
+  const details = detailsOf(row);
+  if (details.issuer !== undefined) {
+    if (isSameIssuer(details.issuer, issuer)) return;
+    throw new UpstreamFault(
+      'refused_credentials',
+      `${refusedCredentials} (401), and its authorization server is not the one that the client in oauth-clients is for`,
+    );
+  }
+  const pinned = await store.db
+    .updateTable('oauth_clients')
+    .set({ details: JSON.stringify({ ...details, issuer }) })
+    .where('id', '=', row.id)
+    .where('details', '=', row.details)
+    .executeTakeFirst();
+  if (pinned.numUpdatedRows > 0n) return;
+  // Another login has just pinned it, or the client is gone.
+  throw new UpstreamFault('unreachable', 'the OAuth client of this server has just changed');
 }
 
 /** The client with row id `id`; undefined if the namespace has none, or none any more. */

@@ -31,7 +31,6 @@ const endpointFields = [
 const keptFields = [
   'issuer',
   'response_types_supported',
-  'scopes_supported',
   'code_challenge_methods_supported',
   'token_endpoint_auth_methods_supported',
   'authorization_response_iss_parameter_supported',
@@ -56,7 +55,7 @@ export async function discoverLoginServer(
   url.search = '';
   try {
     const found = await sdk.discoverOAuthServerInfo(url, {
-      fetchFn: discoveryFetch(fetch, signal),
+      fetchFn: discoveryFetch(fetch, url, signal),
       ...(challenge.resourceMetadataUrl && { resourceMetadataUrl: new URL(challenge.resourceMetadataUrl) }),
     });
     const { authorizationServerUrl, authorizationServerMetadata: metadata, resourceMetadata } = found;
@@ -68,7 +67,7 @@ export async function discoverLoginServer(
       issuer: metadata?.issuer ?? authorizationServerUrl,
       metadata: metadata && keepKnown(metadata),
       resource: await resourceOf(sdk, url, resourceMetadata),
-      scope: challenge.scope ?? scopesOf(resourceMetadata),
+      scope: usable(challenge.scope) ?? scopesOf(resourceMetadata),
     };
   } catch (error) {
     throw faultOfDiscovery(error);
@@ -85,8 +84,15 @@ function refused(problem: string): UpstreamFault {
  * A server that fails for the moment says nothing about which one guards the upstream, so that ends discovery here;
  * and a page where a document should be is a document that is missing.
  */
-function discoveryFetch(fetch: GuardedFetch, signal: AbortSignal) {
+function discoveryFetch(fetch: GuardedFetch, mcpUrl: URL, signal: AbortSignal) {
   return async (url: string | URL, init?: RequestInit): Promise<Response> => {
+    const asked = new URL(url);
+    // Whoever sits on the way could name any login. An upstream that is itself on plain http has settled for that.
+    if (!isSecureUrl(asked) && asked.origin !== mcpUrl.origin) {
+      throw new TypeError('discovery failed', {
+        cause: refused('its login is described at no https:// URL'),
+      });
+    }
     const response = await fetch(url, {
       headers: init?.headers as Record<string, string>,
       signal,
@@ -122,7 +128,12 @@ function checkMetadata(metadata: AuthorizationServerMetadata): void {
 
 function keepKnown(metadata: AuthorizationServerMetadata): AuthorizationServerMetadata {
   const known = Object.entries(metadata).filter(([name]) => keptFields.includes(name));
-  return Object.fromEntries(known) as AuthorizationServerMetadata;
+  // Of the scopes only this one is looked for (login-need.ts), and the list may be long.
+  const scopes = metadata.scopes_supported?.filter((scope) => scope === 'offline_access');
+  return {
+    ...Object.fromEntries(known),
+    ...(scopes && { scopes_supported: scopes }),
+  } as AuthorizationServerMetadata;
 }
 
 async function resourceOf(
@@ -139,13 +150,21 @@ async function resourceOf(
 }
 
 function scopesOf(metadata: OAuthProtectedResourceMetadata | undefined): string | undefined {
-  return metadata?.scopes_supported?.length ? metadata.scopes_supported.join(' ') : undefined;
+  return usable(metadata?.scopes_supported?.join(' '));
+}
+
+/** More than this no address and no page can carry; then the server decides itself, as if none were named. */
+const maxScopeChars = 4096;
+
+function usable(scope: string | undefined): string | undefined {
+  return scope && scope.length <= maxScopeChars ? scope : undefined;
 }
 
 function faultOfDiscovery(error: unknown): UpstreamFault {
   if (error instanceof UpstreamFault) return error;
   if (error instanceof TypeError && error.message !== 'Invalid URL') {
     const fault = faultOfError(error.cause);
+    if (fault.kind === 'refused_credentials') return fault;
     return fault.kind === 'unreachable'
       ? new UpstreamFault('unreachable', `no login could be looked for: ${fault.message}`, fault.cause)
       : new UpstreamFault('unreachable', 'no login could be looked for: no answer in time', error);

@@ -20,6 +20,9 @@ export interface LoginAnswer {
   iss: string | undefined;
 }
 
+/** The setup page that the login was begun on. */
+type WayBack = Pick<PendingLogin, 'ticket' | 'returnUrl'>;
+
 /** How a login ended. `connection` is the one it was for, where that may be told. */
 export type LoginOutcome =
   | { kind: 'granted'; connection: Connection; returnUrl: string | undefined }
@@ -29,9 +32,9 @@ export type LoginOutcome =
   | { kind: 'other_browser' }
   /** The setup was completed by another login meanwhile. */
   | { kind: 'superseded'; connection: Connection }
-  | { kind: 'declined'; connection: Connection; returnUrl: string | undefined }
+  | { kind: 'declined'; connection: Connection; back: WayBack }
   /** `reason` is safe to show. */
-  | { kind: 'failed'; connection: Connection; reason: string; returnUrl: string | undefined };
+  | { kind: 'failed'; connection: Connection; reason: string; back: WayBack };
 
 /**
  * Finishes a login that `startLogin` began: checks state, browser and issuer, exchanges the code, and stores the grant
@@ -55,19 +58,20 @@ export async function finishLogin(
   if (connection.setupEpoch !== row.setup_epoch) return { kind: 'superseded', connection };
   const plain = await deps.keyring.unseal(row.namespace, sealedFor.login(stateHash), row.sealed);
   const pending: PendingLogin = JSON.parse(plain.toString('utf8'));
-  const { returnUrl } = pending;
+  const { returnUrl, ticket } = pending;
+  const back = { returnUrl, ticket };
   if (!(await isFromServer(pending, answer))) {
     return {
       kind: 'failed',
       connection,
-      returnUrl,
+      back,
       reason: 'the answer came from another authorization server than was asked',
     };
   }
-  if (answer.error === 'access_denied') return { kind: 'declined', connection, returnUrl };
+  if (answer.error === 'access_denied') return { kind: 'declined', connection, back };
   if (answer.code === undefined) {
     const code = answer.error && /^[a-z0-9_.-]{1,64}$/i.test(answer.error) ? answer.error : 'no code';
-    return { kind: 'failed', connection, returnUrl, reason: `the authorization server answered: ${code}` };
+    return { kind: 'failed', connection, back, reason: `the authorization server answered: ${code}` };
   }
   try {
     const isStored = await exchange(deps, connection, pending, answer as LoginAnswer & { code: string });
@@ -75,7 +79,7 @@ export async function finishLogin(
     return { kind: 'granted', connection, returnUrl };
   } catch (error) {
     if (!(error instanceof TokenRefused) && !(error instanceof UpstreamFault)) throw error;
-    return { kind: 'failed', connection, returnUrl, reason: error.message };
+    return { kind: 'failed', connection, back, reason: error.message };
   }
 }
 
@@ -121,7 +125,8 @@ async function exchange(
     }
     throw error;
   });
-  const columns = await grantColumns(keyring, namespace, uid, { ...pending, tokens, requestedAt });
+  const granted = { ...pending, tokens, requestedAt, loggedInAt: requestedAt };
+  const columns = await grantColumns(keyring, namespace, uid, granted);
   const isStored = await store.write(async (transaction, stale) => {
     // Completed: all other tickets and logins of this setup are void, and what calls under way hear is old news.
     const updated = await transaction
@@ -140,7 +145,8 @@ async function exchange(
     stale(staleKey(namespace, id));
     return true;
   });
-  if (!isStored) {
+  // Beaten by another login: its grant may be one with ours to the server, which would end both.
+  if (!isStored && !(await findConnectionByUid(store, uid))) {
     const { access_token: accessToken, refresh_token: refreshToken } = tokens;
     await revokeGrant(deps, { connectionUid: uid, namespace, server, client, accessToken, refreshToken });
   }

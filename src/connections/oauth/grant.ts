@@ -20,6 +20,8 @@ export interface Grant {
   resourceMetadataUrl: string | undefined;
   /** How often more scopes were asked for. */
   stepUps: number;
+  /** When its user, or client, logged in; epoch milliseconds. */
+  loggedInAt: number;
   accessToken: string;
   refreshToken: string | undefined;
   /** Milliseconds since the epoch; undefined where the server did not say. */
@@ -38,6 +40,7 @@ interface Details {
   scope: string | undefined;
   resourceMetadataUrl: string | undefined;
   stepUps: number;
+  loggedInAt: number;
   lifetimeMs: number | undefined;
 }
 
@@ -93,6 +96,7 @@ export interface NewGrant {
   scope: string | undefined;
   resourceMetadataUrl: string | undefined;
   stepUps: number;
+  loggedInAt: number;
   /** When the request was sent: a lifetime counts from no later than that. */
   requestedAt: number;
 }
@@ -105,7 +109,7 @@ export async function grantColumns(
   keyring: ConnectionsDeps['keyring'],
   namespace: string,
   connectionUid: string,
-  { server, client, tokens, scope, resourceMetadataUrl, stepUps, requestedAt }: NewGrant,
+  { server, client, tokens, scope, resourceMetadataUrl, stepUps, loggedInAt, requestedAt }: NewGrant,
 ) {
   const sealed: Sealed = {
     accessToken: tokens.access_token,
@@ -122,6 +126,7 @@ export async function grantColumns(
     scope: tokens.scope ?? scope,
     resourceMetadataUrl,
     stepUps,
+    loggedInAt,
     lifetimeMs,
   };
   return {

@@ -2,6 +2,7 @@ import { refusedCredentials, UpstreamFault } from '../../upstream/fault.ts';
 import type { ConnectionsDeps } from '../deps.ts';
 import { readChallenge } from './challenge.ts';
 import { findClient } from './clients.ts';
+import { findConfiguredClient } from './configured-clients.ts';
 import { discoverLoginServer, type LoginServer } from './discover.ts';
 
 /** Where the user of a connection logs in and for what, as a refusal of its upstream led to it. Nothing in it is secret. */
@@ -16,7 +17,8 @@ export interface LoginNeed {
 }
 
 /**
- * Follows a 401 of the upstream to the place of login. `challenge` is its WWW-Authenticate header.
+ * Follows a 401 of the upstream to the place of login. `challenge` is its WWW-Authenticate header. `mayRegister` says
+ * whether a server without metadata may be asked to register us: such a request means something else to most servers.
  * Throws UpstreamFault: `refused_credentials` if there is none, `unreachable` while it cannot be told.
  */
 export async function findLogin(
@@ -24,24 +26,42 @@ export async function findLogin(
   namespace: string,
   mcpUrl: string,
   challenge: string | undefined,
+  mayRegister: boolean,
   timeLimitMs = deps.limits.discoverLoginMs,
 ): Promise<LoginNeed> {
   const limitMs = Math.max(1, Math.min(timeLimitMs, deps.limits.discoverLoginMs));
   const signal = AbortSignal.any([deps.stopping, AbortSignal.timeout(limitMs)]);
   const read = await readChallenge(challenge);
-  let server: LoginServer;
   try {
-    server = await discoverLoginServer(deps.oauth.fetch, mcpUrl, read, signal);
-    if (!server.metadata) await proveFallback(deps, namespace, mcpUrl, server, signal);
+    const server = await discoverLoginServer(deps.oauth.fetch, mcpUrl, read, signal);
+    if (!server.metadata) await proveFallback(deps, namespace, mcpUrl, server, mayRegister, signal);
+    return {
+      issuer: server.issuer,
+      scope: withOfflineAccess(await configuredScope(deps, namespace, mcpUrl, server), server),
+      resourceMetadataUrl: read.resourceMetadataUrl,
+      stepUps: 0,
+    };
   } catch (fault) {
     throw fault instanceof UpstreamFault ? withRefusal(fault) : fault;
   }
-  return {
-    issuer: server.issuer,
-    scope: server.scope,
-    resourceMetadataUrl: read.resourceMetadataUrl,
-    stepUps: 0,
-  };
+}
+
+/** Scopes that the tenant fixes for its client go before those of the server. */
+async function configuredScope(
+  deps: ConnectionsDeps,
+  namespace: string,
+  mcpUrl: string,
+  { issuer, scope }: LoginServer,
+): Promise<string | undefined> {
+  const configured = await findConfiguredClient(deps, namespace, { mcpUrl, issuer });
+  return configured?.scope ?? scope;
+}
+
+/** Refresh tokens are asked for where the server says how (MCP 2026-07-28, SEP-2207). */
+export function withOfflineAccess(scope: string | undefined, { metadata }: LoginServer): string | undefined {
+  const offline = 'offline_access';
+  if (!scope || !metadata?.scopes_supported?.includes(offline)) return scope;
+  return scope.split(' ').includes(offline) ? scope : `${scope} ${offline}`;
 }
 
 /**
@@ -53,10 +73,11 @@ async function proveFallback(
   namespace: string,
   mcpUrl: string,
   server: LoginServer,
+  mayRegister: boolean,
   signal: AbortSignal,
 ): Promise<void> {
   try {
-    await findClient(deps, namespace, mcpUrl, server, signal);
+    await findClient(deps, namespace, mcpUrl, server, signal, { mayRegister });
   } catch (error) {
     if (!(error instanceof UpstreamFault)) throw error;
     throw new UpstreamFault('refused_credentials', `${refusedCredentials} (401)`, error);

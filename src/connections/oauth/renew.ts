@@ -6,7 +6,7 @@ import { UpstreamFault } from '../../upstream/fault.ts';
 import { type ConnectionsDeps, staleKey } from '../deps.ts';
 import { clientAuthentication, forgetRegistration, fromConfigured } from './clients.ts';
 import { findConfiguredClientById } from './configured-clients.ts';
-import { type Grant, grantColumns, readGrant } from './grant.ts';
+import { type Grant, grantColumns, type NewGrant, readGrant } from './grant.ts';
 import { refreshTokens, requestClientToken, TokenRefused } from './token-request.ts';
 
 /**
@@ -71,19 +71,25 @@ export function createRenewer(deps: ConnectionsDeps): Renewer {
 
   /** With the claim held. */
   async function ask(grant: Grant): Promise<Grant | undefined> {
-    const requestedAt = clock.now();
+    let renewed: NewGrant;
     try {
-      const request = await requestOf(grant);
-      const signal = AbortSignal.timeout(limits.fetchMs);
-      const tokens = grant.refreshToken
-        ? await refreshTokens(deps.oauth.fetch, request, grant.refreshToken, signal)
-        : await requestClientToken(deps.oauth.fetch, request, grant.scope, signal);
-      return await keep(grant, { ...grant, ...request, tokens, requestedAt });
+      renewed = await request(grant);
     } catch (error) {
       const refusal = await judge(grant, error);
       if (!(refusal instanceof TokenRefused)) await postpone(grant, refusal);
       throw refusal;
     }
+    return keep(grant, renewed);
+  }
+
+  async function request(grant: Grant): Promise<NewGrant> {
+    const requestedAt = clock.now();
+    const signal = AbortSignal.timeout(limits.fetchMs);
+    const asked = await requestOf(grant);
+    const tokens = grant.refreshToken
+      ? await refreshTokens(deps.oauth.fetch, asked, grant.refreshToken, signal)
+      : await requestClientToken(deps.oauth.fetch, asked, grant.scope, signal);
+    return { ...grant, ...asked, tokens, requestedAt };
   }
 
   /** A client that is not accepted ends the login only if a new login would bring another client. */
@@ -109,9 +115,29 @@ export function createRenewer(deps: ConnectionsDeps): Renewer {
     return { server, client: fromConfigured(configured), authentication };
   }
 
-  /** Durable before it is used: a rotated token that is lost takes the login with it. */
-  async function keep(grant: Grant, renewed: Parameters<typeof grantColumns>[3]): Promise<Grant | undefined> {
-    const { connectionUid, namespace, version } = grant;
+  /**
+   * Durable before it is used: a rotated token that is lost takes the login with it. A store that fails for the moment
+   * is tried again while the claim keeps others from sending the old token, which the server would take for theft.
+   */
+  async function keep(grant: Grant, renewed: NewGrant): Promise<Grant | undefined> {
+    const start = clock.elapsed();
+    for (;;) {
+      try {
+        return await storeOnce(grant, renewed);
+      } catch (error) {
+        if (clock.elapsed() - start > limits.renewLeaseMs - limits.fetchMs) {
+          log.error({ err: error, connection: grant.connectionUid }, 'a renewed login could not be stored');
+          throw error;
+        }
+        await new Promise<void>((resolve) => clock.after(limits.renewPollMs, resolve));
+      }
+    }
+  }
+
+  async function storeOnce(
+    { connectionUid, namespace, version }: Grant,
+    renewed: NewGrant,
+  ): Promise<Grant | undefined> {
     const columns = await grantColumns(deps.keyring, namespace, connectionUid, renewed);
     await change(connectionUid, (transaction) =>
       transaction

@@ -1,6 +1,6 @@
 import type { GuardedFetch } from '../../platform/egress/guarded-fetch.ts';
 import type { ConnectionsDeps } from '../deps.ts';
-import { clientAuthentication } from './clients.ts';
+import { clientAuthentication, fromConfigured } from './clients.ts';
 import { findConfiguredClientById } from './configured-clients.ts';
 import type { Grant } from './grant.ts';
 import { postWithoutRedirect } from './post-without-redirect.ts';
@@ -33,7 +33,8 @@ export async function revokeGrant(deps: ConnectionsDeps, grant: RevocableGrant):
     });
     const headers = new Headers({ accept: 'application/json' });
     if (authenticate) await authenticate(headers, body, endpoint, server.metadata);
-    else await identify(grant, headers, body);
+    else
+      await identify({ ...grant, client: configured ? fromConfigured(configured) : client }, headers, body);
     await post(deps.oauth.fetch, endpoint, headers, body, deps.limits.revokeMs);
   } catch (error) {
     deps.log.warn(

@@ -4,9 +4,10 @@ import { sealedFor } from '../../platform/store/sealed-columns.ts';
 import { UpstreamFault } from '../../upstream/fault.ts';
 import type { Connection } from '../connection.ts';
 import type { ConnectionsDeps } from '../deps.ts';
+import { isWaiting } from '../status.ts';
 import { findClient, type OAuthClient } from './clients.ts';
 import { discoverLoginServer, type LoginServer } from './discover.ts';
-import type { LoginNeed } from './login-need.ts';
+import { type LoginNeed, withOfflineAccess } from './login-need.ts';
 import { loadSdk } from './sdk.ts';
 
 /** What a login in a browser must still know when it comes back. Sealed in the row of the login. */
@@ -19,31 +20,49 @@ export interface PendingLogin {
   resourceMetadataUrl: string | undefined;
   stepUps: number;
   returnUrl: string | undefined;
+  /** Of the setup page, for the way back to it. */
+  ticket: string;
+}
+
+/** The login is another one by now than the person was shown: elsewhere, or for other scopes. */
+export class LoginMoved extends Error {
+  readonly login: Pick<LoginNeed, 'issuer' | 'scope'>;
+
+  constructor(login: Pick<LoginNeed, 'issuer' | 'scope'>) {
+    super('the login is another one now');
+    this.name = 'LoginMoved';
+    this.login = login;
+  }
 }
 
 /**
  * Begins a login: finds the authorization server and our client there, and returns the address to send the browser to.
  * `browser` is the secret of its cookie: only that browser can finish the login (MCP 2026-07-28, security best
  * practices). Nothing is known at the server yet, and nothing of the connection changes.
- * Throws UpstreamFault with what stands in the way.
+ * Throws LoginMoved, or UpstreamFault with what stands in the way.
  */
 export async function startLogin(
   deps: ConnectionsDeps,
   connection: Connection,
-  need: Pick<LoginNeed, 'scope' | 'resourceMetadataUrl' | 'stepUps'>,
+  need: LoginNeed,
   browser: string,
-  returnUrl: string | undefined,
+  { ticket, returnUrl }: { ticket: string; returnUrl: string | undefined },
 ): Promise<URL> {
   const { limits, oauth } = deps;
   const { namespace, mcpUrl } = connection;
   const signal = AbortSignal.any([deps.stopping, AbortSignal.timeout(limits.discoverLoginMs)]);
-  const { scope: wanted, resourceMetadataUrl, stepUps } = need;
-  const challenge = { scope: wanted, resourceMetadataUrl, error: undefined };
+  const { issuer, scope, resourceMetadataUrl, stepUps } = need;
+  const challenge = { scope, resourceMetadataUrl, error: undefined };
   const server = await discoverLoginServer(oauth.fetch, mcpUrl, challenge, signal);
+  // The upstream writes this document anew for each reader if it likes: where the person agreed to go is where they go.
+  if (server.issuer !== issuer) throw new LoginMoved({ issuer: server.issuer, scope });
   const isDoubted = await hasUnfinishedLogin(deps, connection);
-  const client = await findClient(deps, namespace, mcpUrl, server, signal, isDoubted);
+  const client = await findClient(deps, namespace, mcpUrl, server, signal, { isDoubted });
+  // So may the tenant have configured a client since, with scopes of its own.
+  const fixed = stepUps === 0 && isWaiting(connection.status) ? client.scope : undefined;
+  const wanted = fixed === undefined ? scope : withOfflineAccess(fixed, server);
+  if (wanted !== scope) throw new LoginMoved({ issuer, scope: wanted });
   const { startAuthorization } = await loadSdk();
-  const scope = withOfflineAccess(client.scope ?? server.scope, server);
   const state = randomBytes(32).toString('base64url');
   const redirectUri = oauth.redirectUri();
   let started: Awaited<ReturnType<typeof startAuthorization>>;
@@ -80,6 +99,7 @@ export async function startLogin(
     resourceMetadataUrl,
     stepUps,
     returnUrl,
+    ticket,
   });
   return authorizationUrl;
 }
@@ -89,33 +109,28 @@ export function hashOf(secret: string): string {
   return hash('sha256', secret, 'base64url');
 }
 
-/** Refresh tokens are asked for where the server says how (MCP 2026-07-28, SEP-2207). */
-function withOfflineAccess(scope: string | undefined, { metadata }: LoginServer): string | undefined {
-  const offline = 'offline_access';
-  if (!scope || !metadata?.scopes_supported?.includes(offline)) return scope;
-  return scope.split(' ').includes(offline) ? scope : `${scope} ${offline}`;
-}
-
 /**
- * Whether the last login of this setup went out with an older registration and did not come back: the provider may have
- * told the person that it does not know us.
+ * Whether logins of this setup went out with an older registration and did not come back: the provider may have told
+ * the person that it does not know us. One that was made for this setup is not doubted again.
  */
 async function hasUnfinishedLogin(
   { store, keyring }: ConnectionsDeps,
   { uid, setupEpoch }: Connection,
 ): Promise<boolean> {
-  const row = await store.db
+  const rows = await store.db
     .selectFrom('logins')
     .selectAll()
     .where('connection_uid', '=', uid)
     .where('setup_epoch', '=', setupEpoch)
-    .orderBy('expires_at', 'desc')
-    .limit(1)
-    .executeTakeFirst();
-  if (!row) return false;
-  const plain = await keyring.unseal(row.namespace, sealedFor.login(row.state_hash), row.sealed);
-  const { client }: PendingLogin = JSON.parse(plain.toString('utf8'));
-  return client.origin === 'registered' && !client.isNew;
+    .execute();
+  const begun = await Promise.all(
+    rows.map(async ({ namespace, state_hash, sealed }): Promise<PendingLogin> => {
+      const plain = await keyring.unseal(namespace, sealedFor.login(state_hash), sealed);
+      return JSON.parse(plain.toString('utf8'));
+    }),
+  );
+  const registrations = begun.filter(({ client }) => client.origin === 'registered');
+  return registrations.length > 0 && !registrations.some(({ client }) => client.isNew);
 }
 
 async function storeLogin(

@@ -18,7 +18,7 @@ const config = {
   checkOrigin: true,
 } as const;
 
-const rpcErrorSchema = z
+export const rpcErrorSchema = z
   .strictObject({
     jsonrpc: z.literal('2.0'),
     id: z.union([z.string(), z.number(), z.null()]),

@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { finishLogin, type LoginOutcome } from '../../connections/oauth/finish-login.ts';
+import { readNamespaceSettings } from '../../identity/namespace-settings.ts';
+import { isAllowedReturnUrl } from '../../identity/return-url.ts';
 import type { App, HttpDeps } from '../deps.ts';
 import { type Notice, renderNotice } from './notice.ts';
 import { usedNotice } from './open-setup.ts';
@@ -36,7 +38,10 @@ export function oauthCallbackRoute(app: App, deps: HttpDeps): void {
       const { connection, returnUrl } = outcome;
       await deps.healer.probeNow(connection);
       await deps.sessions.end(connection.uid, connection.targetVersion + 1);
-      return sendOutcome(deps, reply, connection, returnUrl);
+      // The application may have taken the address off its list since the login began.
+      const settings = await readNamespaceSettings(deps.store, connection.namespace);
+      const isAllowed = returnUrl !== undefined && isAllowedReturnUrl(settings, returnUrl);
+      return sendOutcome(deps, reply, connection, isAllowed ? returnUrl : undefined);
     },
   );
 }
@@ -77,7 +82,7 @@ function explain(
           text: 'Nothing was connected, and the application cannot use your account.',
           hint: 'You can close this page, or try again.',
           action: {
-            href: setupPath(deps, outcome.connection, { returnUrl: outcome.returnUrl }),
+            href: setupPath(deps, outcome.connection, outcome.back),
             label: 'Try again',
           },
         },
@@ -91,7 +96,7 @@ function explain(
           text: `The server refused: ${outcome.reason}.`,
           hint: 'Try again. If it goes on, tell the makers of the application.',
           action: {
-            href: setupPath(deps, outcome.connection, { returnUrl: outcome.returnUrl }),
+            href: setupPath(deps, outcome.connection, outcome.back),
             label: 'Try again',
           },
         },

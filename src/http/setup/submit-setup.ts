@@ -1,8 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Connection } from '../../connections/connection.ts';
 import { findConnectionByUid } from '../../connections/find.ts';
-import { startLogin } from '../../connections/oauth/start-login.ts';
-import { setConnection } from '../../connections/set.ts';
+import { moveLogin } from '../../connections/oauth/move-login.ts';
+import { LoginMoved, startLogin } from '../../connections/oauth/start-login.ts';
+import { enterInputs } from '../../connections/set.ts';
 import { ApiError } from '../../platform/errors.ts';
 import { refusedCredentials, UpstreamFault } from '../../upstream/fault.ts';
 import type { HttpDeps } from '../deps.ts';
@@ -43,6 +44,14 @@ export async function submitSetup(
   try {
     return await goOn(deps, submission);
   } catch (error) {
+    if (error instanceof LoginMoved) {
+      await moveLogin(deps, connection, error.login);
+      return showAgain(
+        deps,
+        submission,
+        'The login has changed. Look at where it is, and for what, before you go on.',
+      );
+    }
     if (error instanceof UpstreamFault) {
       return showAgain(deps, submission, `The login cannot start: ${error.message}.`);
     }
@@ -69,7 +78,7 @@ async function goOn(deps: HttpDeps, submission: Submission): Promise<FastifyRepl
   }
   const login = agreed && loginOf(saved, grant);
   if (!login) return sendOutcome(deps, reply, saved, returnUrl);
-  const url = await startLogin(deps, saved, login, browser, returnUrl);
+  const url = await startLogin(deps, saved, login, browser, { ticket, returnUrl });
   return sendPage(reply, 200, renderContinue({ url: url.href, host: url.host, why: 'login' }));
 }
 
@@ -79,14 +88,13 @@ async function saveInputs(
   connection: Connection,
   form: URLSearchParams,
 ): Promise<Connection> {
-  const { inputs, namespace, id, mcpUrl, status } = connection;
+  const { inputs, uid, mcpUrl, status } = connection;
   if (!inputs || status.state === 'auth_required') return connection;
   const { headers } = await deps.credentials.open(connection);
   const stored = { headers, mcpUrl };
-  const entered = withEntered(inputs, form, stored);
-  if (entered === stored && status.state !== 'input_required') return connection;
-  const saved = await setConnection(deps, namespace, id, entered, 'setup');
-  return saved.connection;
+  const isSame = withEntered(inputs, form, stored) === stored;
+  if (isSame && status.state !== 'input_required') return connection;
+  return enterInputs(deps, uid, (current) => withEntered(inputs, form, current));
 }
 
 /** The form once more, with what is wrong, for the connection as it is now. */
