@@ -26,7 +26,11 @@ export default defineConfig({
                 name: 'postgres',
                 env: { PATCHBAY_TEST_STORE: 'postgres' },
                 // What touches no store need not run twice.
-                exclude: ['src/{mcp,upstream,gateway,cli}/**', 'test/e2e/**'],
+                exclude: [
+                  'src/{mcp,upstream,gateway,cli,http}/**',
+                  'src/connections/inputs/**',
+                  'test/{e2e,conformance,fixtures}/**',
+                ],
               },
             },
           ]

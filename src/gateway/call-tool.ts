@@ -2,8 +2,9 @@ import type { RpcAnswer } from '../mcp/answer.ts';
 import { mirroredParams } from '../mcp/headers.ts';
 import { ApiError } from '../platform/errors.ts';
 import { callUpstream } from '../upstream/call.ts';
+import { askUpstream, refuseWaitingTools } from './ask-upstream.ts';
 import type { GatewayDeps } from './deps.ts';
-import { askUpstream, fetchTools, refuseWaiting } from './list-tools.ts';
+import { fetchTools } from './list-tools.ts';
 import { type ReachedConnection, reach } from './reach.ts';
 import type { Tool } from './tool-memory.ts';
 import { matchToolPath } from './tool-path.ts';
@@ -23,13 +24,13 @@ export async function callTool(
   args: Record<string, unknown>,
   signal: AbortSignal,
 ): Promise<Record<string, unknown>> {
-  let reached = await reach(deps, namespace, connectionId, refuseWaiting(deps));
+  let reached = await reach(deps, namespace, connectionId, refuseWaitingTools(deps));
   const remembered = deps.toolMemory.get(reached.target);
   let tool = findTool(remembered ?? [], path);
   if (!tool) {
     tool = findTool(await fetchTools(deps, reached, signal), path);
     // The listing may have had the credentials renewed.
-    reached = await reach(deps, namespace, connectionId, refuseWaiting(deps));
+    reached = await reach(deps, namespace, connectionId, refuseWaitingTools(deps));
   }
   if (!tool) throw new ApiError('tool_not_found');
   const answer = await askForCall(deps, reached, tool, args, signal);

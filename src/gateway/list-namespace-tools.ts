@@ -3,8 +3,9 @@ import { allConnections } from '../connections/list.ts';
 import { isWaiting, type Status } from '../connections/status.ts';
 import { ApiError } from '../platform/errors.ts';
 import { UpstreamFault } from '../upstream/fault.ts';
+import { refuseWaitingTools } from './ask-upstream.ts';
 import type { GatewayDeps } from './deps.ts';
-import { fetchTools, refuseWaiting } from './list-tools.ts';
+import { fetchTools } from './list-tools.ts';
 import { reach } from './reach.ts';
 import type { Tool } from './tool-memory.ts';
 
@@ -46,7 +47,7 @@ async function envelope(
 ): Promise<ToolsEnvelope> {
   const { status } = connection;
   if (isWaiting(status)) {
-    const error = errorBody(refuseWaiting(deps)(connection, status));
+    const error = errorBody(refuseWaitingTools(deps)(connection, status));
     return { status: presentStatus(connection, deps.setupUrl), error };
   }
   const expiry = startExpiry(deps.limits.namespaceListMs);
@@ -72,7 +73,7 @@ async function listOne(
   { namespace, id }: Connection,
   caller: AbortSignal,
 ): Promise<readonly Tool[]> {
-  const reached = await reach(deps, namespace, id, refuseWaiting(deps));
+  const reached = await reach(deps, namespace, id, refuseWaitingTools(deps));
   return fetchTools(deps, reached, caller, deps.limits.namespaceListMs);
 }
 

@@ -1,8 +1,9 @@
 import { ApiError } from '../platform/errors.ts';
 import { callUpstream } from '../upstream/call.ts';
-import { CredentialsRefused, UpstreamFault } from '../upstream/fault.ts';
+import { UpstreamFault } from '../upstream/fault.ts';
+import { askUpstream, refuseWaitingTools } from './ask-upstream.ts';
 import type { GatewayDeps } from './deps.ts';
-import { type ReachedConnection, type RefuseWaiting, reach, recover } from './reach.ts';
+import { type ReachedConnection, reach } from './reach.ts';
 import type { Tool } from './tool-memory.ts';
 import { matchToolPath } from './tool-path.ts';
 
@@ -15,7 +16,7 @@ export async function listTools(
   connectionId: string,
   signal: AbortSignal,
 ): Promise<readonly Tool[]> {
-  const reached = await reach(deps, namespace, connectionId, refuseWaiting(deps));
+  const reached = await reach(deps, namespace, connectionId, refuseWaitingTools(deps));
   return fetchTools(deps, reached, signal);
 }
 
@@ -46,32 +47,6 @@ export async function fetchTools(
     deps.toolMemory.set(current.target, tools);
     return tools;
   });
-}
-
-/**
- * Runs `work`, which asks the upstream, and again with renewed credentials if they were refused. Keeps the status
- * true. Throws ApiError.
- */
-export async function askUpstream<T>(
-  deps: GatewayDeps,
-  reached: ReachedConnection,
-  caller: AbortSignal,
-  work: (current: ReachedConnection) => Promise<T>,
-  recoveries = 0,
-): Promise<T> {
-  try {
-    const result = await work(reached);
-    deps.observer.succeeded(reached.connection);
-    return result;
-  } catch (error) {
-    if (!(error instanceof UpstreamFault)) throw error;
-    if (error instanceof CredentialsRefused && !caller.aborted) {
-      const again = await recover(deps, reached, error, refuseWaiting(deps), recoveries);
-      return askUpstream(deps, again, caller, work, recoveries + 1);
-    }
-    if (!caller.aborted) deps.observer.failed(reached.connection, error);
-    throw error.toApiError();
-  }
 }
 
 async function fetchPages(
@@ -118,12 +93,4 @@ function isTool(value: unknown): value is Tool {
   return (
     typeof value === 'object' && value !== null && typeof (value as { name?: unknown }).name === 'string'
   );
-}
-
-/** `.tools` of a connection that waits for its user: 422 with the setup URL in the message (design §8). */
-export function refuseWaiting({ setupUrl }: GatewayDeps): RefuseWaiting {
-  return (connection, status) =>
-    new ApiError(status.state, {
-      message: `${status.state === 'auth_required' ? 'The connection needs a login.' : 'The connection needs values from its user.'} Open ${setupUrl(connection)}`,
-    });
 }

@@ -2,8 +2,9 @@ import type { Connection } from '../../connections/connection.ts';
 import { allConnections } from '../../connections/list.ts';
 import { isWaiting } from '../../connections/status.ts';
 import { ApiError } from '../../platform/errors.ts';
+import { refuseWaitingTools } from '../ask-upstream.ts';
 import type { GatewayDeps } from '../deps.ts';
-import { fetchTools, refuseWaiting } from '../list-tools.ts';
+import { fetchTools } from '../list-tools.ts';
 import { reach } from '../reach.ts';
 import type { Tool } from '../tool-memory.ts';
 import { nameTools, type ToolAddress } from './aggregate-name.ts';
@@ -92,7 +93,7 @@ async function listConnection(
 ): Promise<Listing> {
   const { status } = connection;
   if (isWaiting(status)) {
-    return { connection, tools: [], problem: refuseWaiting(deps)(connection, status) };
+    return { connection, tools: [], problem: refuseWaitingTools(deps)(connection, status) };
   }
   try {
     if (deadline.isPassed()) throw new ApiError('upstream_timeout');
@@ -113,7 +114,7 @@ async function askConnection(
   { namespace, id }: Connection,
   { via, signal }: NamespaceCaller,
 ): Promise<readonly Tool[]> {
-  const reached = await reach(deps, namespace, id, refuseWaiting(deps));
+  const reached = await reach(deps, namespace, id, refuseWaitingTools(deps));
   return fetchTools(deps, withVia(reached, via), signal);
 }
 

@@ -1,0 +1,38 @@
+import { ApiError } from '../platform/errors.ts';
+import { CredentialsRefused, UpstreamFault } from '../upstream/fault.ts';
+import type { GatewayDeps } from './deps.ts';
+import { type ReachedConnection, type RefuseWaiting, recover } from './reach.ts';
+
+/**
+ * Runs `work`, which asks the upstream, and again with renewed credentials if they were refused. Keeps the status
+ * true. Throws ApiError.
+ */
+export async function askUpstream<T>(
+  deps: GatewayDeps,
+  reached: ReachedConnection,
+  caller: AbortSignal,
+  work: (current: ReachedConnection) => Promise<T>,
+  recoveries = 0,
+): Promise<T> {
+  try {
+    const result = await work(reached);
+    deps.observer.succeeded(reached.connection);
+    return result;
+  } catch (error) {
+    if (!(error instanceof UpstreamFault)) throw error;
+    if (error instanceof CredentialsRefused && !caller.aborted) {
+      const again = await recover(deps, reached, error, refuseWaitingTools(deps), recoveries);
+      return askUpstream(deps, again, caller, work, recoveries + 1);
+    }
+    if (!caller.aborted) deps.observer.failed(reached.connection, error);
+    throw error.toApiError();
+  }
+}
+
+/** `.tools` of a connection that waits for its user: 422 with the setup URL in the message (design §8). */
+export function refuseWaitingTools({ setupUrl }: GatewayDeps): RefuseWaiting {
+  return (connection, status) =>
+    new ApiError(status.state, {
+      message: `${status.state === 'auth_required' ? 'The connection needs a login.' : 'The connection needs values from its user.'} Open ${setupUrl(connection)}`,
+    });
+}
