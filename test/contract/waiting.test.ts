@@ -75,11 +75,11 @@ describe('auth_required', () => {
   test('is 422 with the URL in the message on .tools', async () => {
     const { tools } = contract.sdk().connections;
     for (const work of [
-      tools.list('login', { namespace }),
-      tools.get('echo', { namespace, connectionId: 'login' }),
-      tools.call('echo', { namespace, connectionId: 'login', body: {} }),
+      () => tools.list('login', { namespace }),
+      () => tools.get('echo', { namespace, connectionId: 'login' }),
+      () => tools.call('echo', { namespace, connectionId: 'login', body: {} }),
     ]) {
-      expect(await refusal(work)).toMatchObject({
+      expect(await refusal(work())).toMatchObject({
         status: 422,
         body: { error: 'auth_required', message: setupUrlOf(contract, 'login') },
       });
@@ -114,11 +114,11 @@ describe('input_required', () => {
   test('is 422 with the URL in the message on .tools', async () => {
     const { tools } = contract.sdk().connections;
     for (const work of [
-      tools.list('input', { namespace }),
-      tools.get('echo', { namespace, connectionId: 'input' }),
-      tools.call('echo', { namespace, connectionId: 'input', body: {} }),
+      () => tools.list('input', { namespace }),
+      () => tools.get('echo', { namespace, connectionId: 'input' }),
+      () => tools.call('echo', { namespace, connectionId: 'input', body: {} }),
     ]) {
-      expect(await refusal(work)).toMatchObject({
+      expect(await refusal(work())).toMatchObject({
         status: 422,
         body: { error: 'input_required', message: setupUrlOf(contract, 'input') },
       });
