@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { forwardedHeaders, sessionHeader, statelessSession, versionHeader } from '../mcp/headers.ts';
-import { findTopLevelId, isDeeperThan } from '../mcp/json-scan.ts';
+import { findTopLevelId } from '../mcp/json-scan.ts';
 import { type IncomingMessage, isResponse, type RequestId, readMessage, revisionOf } from '../mcp/message.ts';
 import { ApiError } from '../platform/errors.ts';
 import { tellCancelled } from '../upstream/cancel.ts';
@@ -9,6 +9,7 @@ import { maySayLostSession, type PooledSession, pooledRevision } from '../upstre
 import { answerError, refuseWaiting, writeJson } from './answer-mcp.ts';
 import { ownerOf } from './caller-sessions.ts';
 import type { GatewayDeps } from './deps.ts';
+import { parseBody } from './parse-body.ts';
 import { type ReachedConnection, reach, recover } from './reach.ts';
 import { relay } from './relay.ts';
 import type { Downstream, Refusal, RelayCall } from './relay-call.ts';
@@ -39,7 +40,7 @@ interface Passage {
 export function postMessage(deps: GatewayDeps, post: McpPost, downstream: Downstream): void {
   let id: RequestId | undefined;
   try {
-    const message = parseBody(post, deps.limits.jsonDepth);
+    const message = readPost(post, deps.limits.jsonDepth);
     id = message.id;
     const passage = { post, message, downstream, recoveries: 0 };
     const reached = reach(deps, post.namespace, post.connectionId, refuseWaiting(deps));
@@ -56,16 +57,8 @@ export function postMessage(deps: GatewayDeps, post: McpPost, downstream: Downst
   }
 }
 
-function parseBody({ body, headers }: McpPost, maxDepth: number): IncomingMessage {
-  if (isDeeperThan(body, maxDepth)) {
-    throw new ApiError('invalid_json', { message: `The body nests deeper than ${maxDepth} levels.` });
-  }
-  let value: unknown;
-  try {
-    value = JSON.parse(body.toString('utf8'));
-  } catch (cause) {
-    throw new ApiError('invalid_json', { cause });
-  }
+function readPost({ body, headers }: McpPost, maxDepth: number): IncomingMessage {
+  const value = parseBody(body, maxDepth);
   // Servers ask back in sessions, so callers answer there (MCP 2025-11-25, basic/transports).
   if (ownSession(headers) !== undefined && isResponse(value)) {
     return { method: undefined, id: undefined, params: undefined };

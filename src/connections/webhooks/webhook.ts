@@ -1,4 +1,5 @@
-import type { Selectable, Transaction } from 'kysely';
+import type { Selectable } from 'kysely';
+import { lockNamespace } from '../../identity/lock-namespace.ts';
 import { ApiError } from '../../platform/errors.ts';
 import { rowId } from '../../platform/ids.ts';
 import type { Limits } from '../../platform/limits.ts';
@@ -48,7 +49,7 @@ export async function createWebhook(
     created_at: clock.now(),
   };
   await store.write(async (transaction) => {
-    const locked = await lockNamespace(store, transaction, namespace);
+    const locked = await lockNamespace(transaction, namespace);
     // One that was deleted and made again may be somebody else's, and its events are theirs.
     if (locked?.organization_id !== home.organization_id || locked.created_at !== home.created_at) {
       throw new ApiError('namespace_not_found');
@@ -99,12 +100,6 @@ function fromRow(row: Pick<Selectable<Tables['webhooks']>, 'id' | 'url' | 'event
 
 function namespaceRow(db: Store['db'], name: string) {
   return db.selectFrom('namespaces').select(['organization_id', 'created_at']).where('name', '=', name);
-}
-
-/** Two that register at once must not both be the last one: SQLite runs one transaction at a time anyway. */
-function lockNamespace(store: Store, transaction: Transaction<Tables>, name: string) {
-  const row = namespaceRow(transaction, name);
-  return (store.kind === 'postgres' ? row.forNoKeyUpdate() : row).executeTakeFirst();
 }
 
 function checkUrl(text: string, { urlChars }: Limits): string {

@@ -1,12 +1,12 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { errorMessage } from '../../mcp/answer.ts';
 import { sessionHeader, statelessSession, versionHeader } from '../../mcp/headers.ts';
-import { isDeeperThan } from '../../mcp/json-scan.ts';
 import { type IncomingMessage, type RequestId, readMessage, revisionOf } from '../../mcp/message.ts';
 import type { Era } from '../../mcp/revisions.ts';
 import { ApiError } from '../../platform/errors.ts';
 import { answerError, writeJson } from '../answer-mcp.ts';
 import type { GatewayDeps } from '../deps.ts';
+import { parseBody } from '../parse-body.ts';
 import type { Downstream } from '../relay-call.ts';
 import { answerRequest, type NamespacePost } from './answer-request.ts';
 import { checkModernRequest } from './check-headers.ts';
@@ -23,7 +23,7 @@ export async function postNamespaceMessage(
   let message: IncomingMessage | undefined;
   let era: Era = 'legacy';
   try {
-    message = parseBody(post.body, deps.limits.jsonDepth);
+    message = readMessage(parseBody(post.body, deps.limits.jsonDepth));
     const stated = revisionOf(message, post.headers[versionHeader] as string | undefined);
     era = stated.era;
     if (era === 'modern') checkModernRequest(message, stated.revision, post.headers);
@@ -37,17 +37,6 @@ export async function postNamespaceMessage(
     if (!downstream.response.destroyed) writeJson(downstream, 200, answer);
   } catch (error) {
     fail(deps, downstream, message?.id, era, error);
-  }
-}
-
-function parseBody(body: Buffer, maxDepth: number): IncomingMessage {
-  if (isDeeperThan(body, maxDepth)) {
-    throw new ApiError('invalid_json', { message: `The body nests deeper than ${maxDepth} levels.` });
-  }
-  try {
-    return readMessage(JSON.parse(body.toString('utf8')));
-  } catch (cause) {
-    throw cause instanceof ApiError ? cause : new ApiError('invalid_json', { cause });
   }
 }
 
