@@ -1,6 +1,7 @@
 import type { RpcAnswer } from '../mcp/answer.ts';
 import type { RequestId } from '../mcp/message.ts';
 import { UpstreamFault } from './fault.ts';
+import type { Target } from './target.ts';
 
 /** What an upstream sends besides answers: a notification, or, with an id, a request to its client. */
 export interface UpstreamMessage {
@@ -50,6 +51,8 @@ export interface LegacySession {
    * and false where the server offers no such stream. Throws like `request`.
    */
   listen(onMessage: (message: UpstreamMessage) => void): Promise<boolean>;
+  /** From now on uses the credentials of `target`: the same connection, whose token may have been renewed since. */
+  retarget(target: Target): void;
   /** Aborted when the session has ended, whoever ended it. */
   readonly ended: AbortSignal;
   /** Ends it, also at the upstream. Never throws. */
