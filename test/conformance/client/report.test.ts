@@ -1,36 +1,20 @@
 import { describe, expect, it } from 'vitest';
 import { hasFailed, toMarkdown } from './report.ts';
-import { readScenarios, type ScenarioResult } from './suite.ts';
+import type { ClientResult } from './suite.ts';
 
-const list = `Required for 2026-07-28 (4 scenarios, frozen; run at the 2026-07-28 wire):
-
-Server scenarios (test against a server):
-  - server-stateless
-
-Client scenarios (test against a client):
-  - tools_call
-  - auth/basic-cimd
-  - auth/iss-supported
-
-Run and reported, but never scored:
-  extension (2):
-    - auth/dpop [client]
-    - tasks-lifecycle [server]
-`;
-
-function resultOf(name: string, given: Partial<ScenarioResult> = {}): ScenarioResult {
-  return { name, isScored: true, passed: 5, failed: 0, warnings: 0, problems: [], output: '', ...given };
+function resultOf(name: string, given: Partial<ClientResult> = {}): ClientResult {
+  return {
+    name,
+    isScored: true,
+    passed: 5,
+    failed: 0,
+    warnings: 0,
+    passes: {},
+    problems: [],
+    output: '',
+    ...given,
+  };
 }
-
-describe('the list of scenarios', () => {
-  it('has the auth scenarios for clients, and which of them are scored', () => {
-    expect(readScenarios(list)).toEqual([
-      { name: 'auth/basic-cimd', isScored: true },
-      { name: 'auth/iss-supported', isScored: true },
-      { name: 'auth/dpop', isScored: false },
-    ]);
-  });
-});
 
 describe('the verdict', () => {
   it('is failure for one failed check in a scored scenario of any revision', () => {

@@ -1,4 +1,5 @@
-import type { RevisionResult, ScenarioResult } from './suite.ts';
+import { toCounts } from '../official-suite.ts';
+import type { RevisionResult } from './suite.ts';
 
 /** Whether the suite would say that the client does not conform: warnings and unscored scenarios do not count. */
 export function hasFailed(results: readonly RevisionResult[]): boolean {
@@ -15,7 +16,7 @@ export function toMarkdown(results: readonly RevisionResult[]): string {
     `| scenario | scored | ${results.map(({ revision }) => revision).join(' | ')} |`,
     `| --- | --- |${' ---: |'.repeat(results.length)}`,
     ...scoredFirst.map((name) => {
-      const cells = results.map(({ scenarios }) => toCell(scenarios.find((one) => one.name === name)));
+      const cells = results.map(({ scenarios }) => toCounts(scenarios.find((one) => one.name === name)));
       return `| ${name} | ${isScoredIn(results, name) ? 'yes' : 'no'} | ${cells.join(' | ')} |`;
     }),
     '',
@@ -26,14 +27,6 @@ export function toMarkdown(results: readonly RevisionResult[]): string {
 
 function isScoredIn(results: readonly RevisionResult[], name: string): boolean {
   return results.some(({ scenarios }) => scenarios.some((one) => one.name === name && one.isScored));
-}
-
-/** Passed of all checks; `–` where the revision has no such scenario. */
-function toCell(result: ScenarioResult | undefined): string {
-  if (!result) return '–';
-  const { passed, failed, warnings } = result;
-  const warned = warnings > 0 ? `, ${warnings} warned` : '';
-  return `${passed}/${passed + failed}${warned}${failed > 0 ? ' ✗' : ''}`;
 }
 
 function toSummary({ revision, scenarios }: RevisionResult): string {

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
+import { revisions } from '../official-suite.ts';
 import { hasFailed, toMarkdown } from './report.ts';
-import { revisions, runScenarios } from './suite.ts';
+import { runScenarios } from './suite.ts';
 
 const usage = `npm run conformance:client -- [options]
 Runs the auth scenarios of the official MCP conformance suite with Patchbay as the client.
