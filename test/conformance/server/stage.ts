@@ -15,7 +15,7 @@ export interface Stage {
 }
 
 /** A running upstream. */
-interface RunningUpstream {
+export interface RunningUpstream {
   process: ChildProcess;
   port: number;
 }
@@ -43,7 +43,8 @@ export async function openStage(wanted: readonly Upstream[]): Promise<Stage> {
   }
 }
 
-async function startUpstream(era: Upstream): Promise<RunningUpstream> {
+/** Starts the fixture upstream as a process; throws if it ends before it listens. */
+export async function startUpstream(era: Upstream): Promise<RunningUpstream> {
   const child = fork(fixture, [era], { execArgv: ['--disable-warning=ExperimentalWarning'] });
   const failed = once(child, 'exit').then(([code]) => {
     throw new Error(`the ${era} upstream ended with ${code} before it listened`);
