@@ -4,7 +4,7 @@
  */
 const floors = [
   ['platform'],
-  ['mcp', 'identity'],
+  ['mcp', 'identity', 'audit'],
   ['uplink'],
   ['upstream'],
   ['registry'],

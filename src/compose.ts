@@ -1,5 +1,7 @@
 import type { Server } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { createAuditLog } from './audit/log.ts';
+import { createAuditRetention } from './audit/retention.ts';
 import { createCredentials } from './connections/credentials.ts';
 import { createHealer } from './connections/heal.ts';
 import { createRenewer } from './connections/oauth/renew.ts';
@@ -79,10 +81,14 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     const keys = createKeyVerifier(store, limits);
     const namespaces = createNamespaceDirectory(store, limits);
 
+    // Audit: what was done, and by whom.
+    const stop = new AbortController();
+    const audit = createAuditLog({ store, clock, limits, log });
+    const retention = createAuditRetention({ store, clock, limits, log, stopping: stop.signal });
+
     // Upstream and connections: reaching servers, and knowing how they are.
     const transport = { dispatcher, limits };
     const sessions = createSessionPool(transport, clock);
-    const stop = new AbortController();
     const courier = createCourier({ store, keyring, clock, limits, log, transport, stopping: stop.signal });
     const oauth = {
       fetch: createGuardedFetch(dispatcher, limits),
@@ -135,7 +141,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     // HTTP: the one origin.
     const allowList = createAllowList(publicUrl, config.allowedHosts, config.allowedOrigins);
     const browsers = createBrowserGuard(keyring, publicUrl);
-    const deps: HttpDeps = { ...gateway, keys, namespaces, allowList, tickets, browsers };
+    const deps: HttpDeps = { ...gateway, audit, keys, namespaces, allowList, tickets, browsers };
     const app = await createApp(deps, publicUrl);
     const unused = trackUnusedSockets(app.server);
 
@@ -166,6 +172,8 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
         await courier.settled();
         await observer.settled();
         await sessions.close();
+        await retention.settled();
+        await audit.close();
         await dispatcher.destroy();
         await store.close();
       },

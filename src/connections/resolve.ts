@@ -13,7 +13,7 @@ export interface Resolver {
    */
   find(namespace: string, id: string): Connection | undefined | Promise<Connection | undefined>;
   /** The record if it is remembered and not stale; asks nobody. */
-  peek(connection: Connection): Connection | undefined;
+  peek(connection: Pick<Connection, 'namespace' | 'id'>): Connection | undefined;
   /** For the data path: synchronous when remembered, so that a warm call awaits nothing. */
   resolve(
     namespace: string,

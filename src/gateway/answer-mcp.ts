@@ -25,13 +25,14 @@ export function answerError(
   const { response } = downstream;
   if (response.headersSent || response.destroyed) return;
   const known = error instanceof ApiError ? error : new ApiError('internal_error', { cause: error });
+  downstream.entry.failed(known.code);
   if (known.status === 500) deps.log.error({ err: error }, 'a relayed call failed');
   writeJson(downstream, known.status, errorMessage(known, id), known.answerHeaders());
 }
 
 /** Answers with one JSON document. */
 export function writeJson(
-  { response, headers: shared }: Downstream,
+  { response, headers: shared, entry }: Downstream,
   status: number,
   body: unknown,
   headers: Record<string, string> = {},
@@ -43,5 +44,6 @@ export function writeJson(
     'content-type': 'application/json',
     'content-length': bytes.length,
   });
+  entry.bytesOut = bytes.length;
   response.end(bytes);
 }

@@ -1,3 +1,4 @@
+import type { AuditEntry } from '../audit/entry.ts';
 import type { RpcAnswer } from '../mcp/answer.ts';
 import { mirroredParams } from '../mcp/headers.ts';
 import { ApiError } from '../platform/errors.ts';
@@ -13,7 +14,7 @@ const maxMessageChars = 1000;
 
 /**
  * Calls the tool at `path` with `args`, which only the upstream judges. Returns its CallToolResult as it is,
- * `isError` included. `signal` ends with the caller and cancels the call.
+ * `isError` included. `signal` ends with the caller and cancels the call; `entry` learns what the audit is to say.
  * Throws ApiError: `tool_not_found`, `tool_error` for a JSON-RPC error, upstream and readiness errors.
  */
 export async function callTool(
@@ -23,7 +24,9 @@ export async function callTool(
   path: string,
   args: Record<string, unknown>,
   signal: AbortSignal,
+  entry: AuditEntry,
 ): Promise<Record<string, unknown>> {
+  entry.tool = path;
   let reached = await reach(deps, namespace, connectionId, refuseWaitingTools(deps));
   const remembered = deps.toolMemory.get(reached.target);
   let tool = findTool(remembered ?? [], path);
@@ -33,8 +36,12 @@ export async function callTool(
     reached = await reach(deps, namespace, connectionId, refuseWaitingTools(deps));
   }
   if (!tool) throw new ApiError('tool_not_found');
+  entry.tool = tool.name;
   const answer = await askForCall(deps, reached, tool, args, signal);
-  if (answer.kind === 'result') return completeResult(answer.result);
+  if (answer.kind === 'result') {
+    if (answer.result.isError === true) entry.toolFailed();
+    return completeResult(answer.result);
+  }
   // The tool may have gone since its list was read: "unknown tool" has no code of its own in MCP.
   if (remembered && !findTool(await fetchTools(deps, reached, signal), path))
     throw new ApiError('tool_not_found');

@@ -131,7 +131,8 @@ class StreamRelay implements Dispatcher.DispatchHandler, Expiring {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#ended || controller === this.#left) return;
     this.#atLineStart = chunk.at(-1) === 0x0a;
-    const { response } = this.#downstream;
+    const { response, entry } = this.#downstream;
+    entry.bytesOut += chunk.length;
     if (response.write(chunk)) return;
     controller.pause();
     response.once('drain', () => {

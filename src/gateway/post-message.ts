@@ -42,6 +42,7 @@ export function postMessage(deps: GatewayDeps, post: McpPost, downstream: Downst
   try {
     const message = readPost(post, deps.limits.jsonDepth);
     id = message.id;
+    downstream.entry.carries(message.method, message.params);
     const passage = { post, message, downstream, recoveries: 0 };
     const reached = reach(deps, post.namespace, post.connectionId, refuseWaiting(deps));
     if (reached instanceof Promise) {

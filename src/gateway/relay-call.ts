@@ -1,4 +1,5 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { AuditEntry } from '../audit/entry.ts';
 import type { RequestId } from '../mcp/message.ts';
 import type { UpstreamFault } from '../upstream/fault.ts';
 import type { Target } from '../upstream/target.ts';
@@ -8,6 +9,8 @@ export interface Downstream {
   response: ServerResponse;
   /** Headers that every answer there has; written with the others at once, which Node does cheapest. */
   headers: OutgoingHttpHeaders;
+  /** What the audit will say of the call. */
+  entry: AuditEntry;
 }
 
 /** One call to pass through. */

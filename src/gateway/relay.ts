@@ -1,5 +1,6 @@
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Dispatcher } from 'undici';
+import type { AuditEntry } from '../audit/entry.ts';
 import { errorMessage } from '../mcp/answer.ts';
 import { contentHeaders, mediaType, sessionHeader, singleValue } from '../mcp/headers.ts';
 import type { Limits } from '../platform/limits.ts';
@@ -48,6 +49,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
   readonly #call: RelayCall;
   readonly #response: ServerResponse;
   readonly #answerHeaders: OutgoingHttpHeaders;
+  readonly #entry: AuditEntry;
   readonly #events: RelayEvents;
   readonly #startedAt: number;
   readonly #onClose: () => void;
@@ -66,11 +68,17 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
   readonly #answerSign = new AnswerSign();
   #ended = false;
 
-  constructor(deps: RelayDeps, call: RelayCall, { response, headers }: Downstream, events: RelayEvents) {
+  constructor(
+    deps: RelayDeps,
+    call: RelayCall,
+    { response, headers, entry }: Downstream,
+    events: RelayEvents,
+  ) {
     this.#deps = deps;
     this.#call = call;
     this.#response = response;
     this.#answerHeaders = headers;
+    this.#entry = entry;
     this.#events = events;
     this.#redirectsLeft = deps.limits.redirects;
     this.#startedAt = deps.elapsed();
@@ -175,7 +183,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     switch (this.#mode) {
       case 'stream': {
         const rest = this.#restorer?.flush();
-        if (rest && rest.length > 0) this.#response.write(rest);
+        if (rest && rest.length > 0) this.#send(rest);
         const isAnswered = this.#restorer?.restored ?? this.#answerSign.seen;
         if (this.#isEvents && !isAnswered && !this.#call.isResumable) {
           return this.#fail(
@@ -216,9 +224,12 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     const error = chunk.length < smallAnswerBytes ? readErrorEvent(chunk) : undefined;
     if (error) {
       const pass = () => {
+        this.#entry.answeredError(error.code);
         this.#startStream(true);
         this.#write(chunk);
-        this.#response.end(this.#restorer?.flush());
+        const rest = this.#restorer?.flush();
+        if (rest && rest.length > 0) this.#send(rest);
+        this.#response.end();
       };
       this.#refuse(error, pass);
       controller.abort(new Error('refused'));
@@ -237,6 +248,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
       'content-type': 'application/json',
       'content-length': restored.length,
     });
+    this.#entry.bytesOut = restored.length;
     this.#response.end(restored);
   }
 
@@ -250,7 +262,11 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
 
   #refuse(
     error: { code: number; body: Buffer } | undefined,
-    pass = error && (() => this.#sendJson(this.#status, error.body)),
+    pass = error &&
+      (() => {
+        this.#entry.answeredError(error.code);
+        this.#sendJson(this.#status, error.body);
+      }),
   ): void {
     this.#finish();
     this.#events.refused({
@@ -298,7 +314,12 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
   #write(chunk: Buffer): boolean {
     if (this.#isEvents && !this.#restorer) this.#answerSign.look(chunk);
     const bytes = this.#restorer ? this.#restorer.push(chunk) : chunk;
-    return bytes.length === 0 || this.#response.write(bytes);
+    return bytes.length === 0 || this.#send(bytes);
+  }
+
+  #send(bytes: Buffer): boolean {
+    this.#entry.bytesOut += bytes.length;
+    return this.#response.write(bytes);
   }
 
   /** A slow reader slows the upstream down instead of filling this process. */
@@ -319,6 +340,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     this.#finish();
     this.#controller?.abort(fault);
     if (sent) {
+      this.#entry.failed(fault.toApiError().code);
       if (this.#isEvents && !this.#call.isResumable) {
         // The blank line ends a half-sent event; then the error, as the last word on this request.
         const message = errorMessage(fault.toApiError(), this.#call.id);

@@ -1,6 +1,7 @@
 import type { FastifyRequest, RouteOptions } from 'fastify';
 import { bearerToken, type Principal } from '../identity/principal.ts';
 import { ApiError } from '../platform/errors.ts';
+import { beginEntry } from './audit-request.ts';
 import type { App, HttpDeps } from './deps.ts';
 
 /** The first check of all: not while closing, and only under a known Host. Register it before any other hook. */
@@ -25,10 +26,14 @@ export function guardHost(app: App, deps: HttpDeps): void {
  */
 export function guardAccess(app: App, deps: HttpDeps): void {
   app.decorateRequest('principal', null as unknown as Principal);
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.decorateRequest('entry', null);
+  app.addHook('onRequest', (request, reply, done) => {
     const refusal = checkOrigin(deps, request);
-    if (refusal) done(refusal);
-    else authorize(deps, request, done);
+    if (refusal) return done(refusal);
+    authorize(deps, request, (error) => {
+      if (!error && request.principal) beginEntry(deps, request, reply);
+      done(error);
+    });
   });
 }
 

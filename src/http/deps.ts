@@ -6,6 +6,8 @@ import type {
   RawServerDefault,
 } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { AuditEntry } from '../audit/entry.ts';
+import type { AuditLog } from '../audit/log.ts';
 import type { SetupTickets } from '../connections/setup/ticket.ts';
 import type { GatewayDeps } from '../gateway/deps.ts';
 import type { KeyVerifier } from '../identity/api-keys.ts';
@@ -17,6 +19,7 @@ import type { BrowserGuard } from './setup/browser-guard.ts';
 
 /** What the routes need, handed down from `compose.ts`. */
 export interface HttpDeps extends GatewayDeps {
+  audit: AuditLog;
   keys: KeyVerifier;
   namespaces: NamespaceDirectory;
   allowList: AllowList;
@@ -43,11 +46,15 @@ declare module 'fastify' {
     errors?: ErrorShape;
     /** The path names a namespace, which the caller's organization must own. */
     inNamespace?: boolean;
+    /** Each request is in the audit, under this method; `true` where its message names the method. */
+    audit?: string | true;
     /** Browser pages of other origins are refused, not only left without CORS headers. */
     checkOrigin?: boolean;
   }
   interface FastifyRequest {
     /** Set by `access.ts` on every route that is not public. */
     principal: Principal;
+    /** Set by `access.ts` on the routes that declare `audit`. */
+    entry: AuditEntry | null;
   }
 }

@@ -56,6 +56,7 @@ export function answerClientError(error: NodeJS.ErrnoException, socket: Socket):
 }
 
 function sendError(request: FastifyRequest, reply: FastifyReply, error: ApiError): void {
+  request.entry?.failed(error.code);
   if (error.status >= 500 && error.code === 'internal_error') {
     request.log.error({ err: error.cause ?? error, requestId: request.id }, 'a request failed');
   }

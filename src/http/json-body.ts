@@ -11,7 +11,8 @@ import type { App } from './deps.ts';
  */
 export function readJsonBodies(app: App, limits: Limits): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    if (request.entry) request.entry.bytesIn = body.length;
     try {
       done(null, parse(body as Buffer, limits.jsonDepth));
     } catch (error) {

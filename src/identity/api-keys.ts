@@ -96,7 +96,12 @@ export function createKeyVerifier(store: Store, limits: Limits): KeyVerifier {
       .where('hash', '=', digest)
       .executeTakeFirst();
     if (!row || !sameDigest(Buffer.from(row.hash), digest)) return undefined;
-    const principal = { keyId: row.id, organizationId: row.organization_id };
+    const principal: Principal = {
+      kind: 'api_key',
+      keyId: row.id,
+      tokenId: null,
+      organizationId: row.organization_id,
+    };
     known.set(digest, { digest: Buffer.from(digest), principal });
     return principal;
   }

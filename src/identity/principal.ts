@@ -12,7 +12,9 @@ export type Permission =
 
 /** Who calls. An API key acts for its organization, with every permission in it. */
 export interface Principal {
+  kind: 'api_key';
   keyId: string;
+  tokenId: null;
   organizationId: string;
 }
 

@@ -191,6 +191,20 @@ export const defaultLimits = {
   /** How often a process looks for events that another one queued or left behind. */
   webhookSweepMs: 5_000,
 
+  /** How long an entry of the audit waits in memory at most, and how many may wait before they are written sooner. */
+  auditFlushMs: 500,
+  auditFlushRows: 10_000,
+  /** Entries in memory, those being written included; more are dropped and counted. */
+  auditQueueRows: 20_000,
+  /** Longest pause between attempts to write the audit while the store fails. */
+  auditRetryMaxMs: 30_000,
+  /** Names that callers choose (method, tool, connection) are cut to this in the audit. */
+  auditNameChars: 256,
+  /** How long the audit is kept, how often that is looked at, and how many rows one transaction deletes. */
+  auditKeepMs: 30 * 24 * 3_600_000,
+  auditSweepMs: 60_000,
+  auditSweepRows: 500,
+
   /** Answers under way at SIGTERM get this long. */
   drainMs: 10_000,
 };

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { AuditEntry } from '../../audit/entry.ts';
 import type { RpcAnswer } from '../../mcp/answer.ts';
 import type { IncomingMessage, RequestId } from '../../mcp/message.ts';
 import {
@@ -21,6 +22,7 @@ export interface NamespacePost {
   body: Buffer;
   /** Ends with the caller. */
   signal: AbortSignal;
+  entry: AuditEntry;
 }
 
 type Result = Record<string, unknown>;
@@ -45,8 +47,10 @@ export async function answerRequest(
   const answer = await answerMethod(deps, post, method, params, era);
   if (answer.kind === 'error') {
     const { code, message, data } = answer;
+    post.entry.answeredError(code);
     return { jsonrpc: '2.0', id, error: { code, message, ...(data === undefined ? {} : { data }) } };
   }
+  if (answer.result.isError === true) post.entry.toolFailed();
   return { jsonrpc: '2.0', id, result: era === 'modern' ? modernResult(answer.result) : answer.result };
 }
 
@@ -60,7 +64,8 @@ async function answerMethod(
   if (method === 'tools/list') return result(await listTools(deps, callerOf(post), params, era));
   if (method === 'tools/call') {
     const { name, arguments: args, _meta, ...rest } = params;
-    const call = { name: readName(name), args: readArguments(args), rest, era, headers: post.headers };
+    const { headers, entry } = post;
+    const call = { name: readName(name), args: readArguments(args), rest, era, headers, entry };
     return callNamespaceTool(deps, callerOf(post), call);
   }
   if (era === 'modern' && method === 'server/discover') {

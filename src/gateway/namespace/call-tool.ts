@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { AuditEntry } from '../../audit/entry.ts';
 import type { RpcAnswer } from '../../mcp/answer.ts';
 import { mirroredParams } from '../../mcp/headers.ts';
 import type { Era } from '../../mcp/revisions.ts';
@@ -23,6 +24,8 @@ export interface NamespaceCall {
   rest: Record<string, unknown>;
   era: Era;
   headers: IncomingHttpHeaders;
+  /** Learns which connection's tool it is. */
+  entry: AuditEntry;
 }
 
 /**
@@ -39,6 +42,8 @@ export async function callNamespaceTool(
   const found = await findTool(deps, caller, call.name);
   if (found.kind === 'error') return found;
   const { connectionId, tool, definition } = found.listed;
+  call.entry.connectionId = connectionId;
+  call.entry.tool = tool;
   const mirrored = mirroredParams(definition.inputSchema, call.args);
   // Only a modern caller mirrors; whoever reads the body must hold the mirrored headers against it (streamable-http).
   if (call.era === 'modern') checkMirroredParams(call.headers, mirrored);

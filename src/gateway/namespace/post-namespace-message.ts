@@ -24,6 +24,7 @@ export async function postNamespaceMessage(
   let era: Era = 'legacy';
   try {
     message = readMessage(parseBody(post.body, deps.limits.jsonDepth));
+    downstream.entry.carries(message.method, message.params);
     const stated = revisionOf(message, post.headers[versionHeader] as string | undefined);
     era = stated.era;
     if (era === 'modern') checkModernRequest(message, stated.revision, post.headers);
@@ -55,6 +56,7 @@ function fail(
 ): void {
   const isUnknownMethod = error instanceof ApiError && error.code === 'method_not_found';
   if (isUnknownMethod && era === 'legacy' && !downstream.response.destroyed) {
+    downstream.entry.failed(error.code);
     // To a legacy client a status 404 is the end of a session (MCP 2025-11-25, basic/transports).
     writeJson(downstream, 200, errorMessage(error, id));
     return;

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { AuditEntry } from '../../audit/entry.ts';
 import { callTool } from '../../gateway/call-tool.ts';
 import type { App, HttpDeps } from '../deps.ts';
 import { callerSignal, commonErrors, errorSchema, toolParams, validationErrorSchema } from './parameters.ts';
@@ -8,7 +9,7 @@ export function callToolRoute(app: App, deps: HttpDeps): void {
   app.post(
     '/:namespace/:connectionId/.tools/*',
     {
-      config: { permission: 'connections:execute', inNamespace: true },
+      config: { permission: 'connections:execute', inNamespace: true, audit: 'tools/call' },
       bodyLimit: deps.limits.mcpBodyBytes,
       schema: {
         operationId: 'callTool',
@@ -29,7 +30,9 @@ export function callToolRoute(app: App, deps: HttpDeps): void {
     },
     async (request, reply) => {
       const { namespace, connectionId, '*': path } = request.params;
-      return callTool(deps, namespace, connectionId, path, request.body, callerSignal(request, reply));
+      const signal = callerSignal(request, reply);
+      const entry = request.entry as AuditEntry;
+      return callTool(deps, namespace, connectionId, path, request.body, signal, entry);
     },
   );
 }

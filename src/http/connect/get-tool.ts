@@ -8,7 +8,7 @@ export function getToolRoute(app: App, deps: HttpDeps): void {
   app.get(
     '/:namespace/:connectionId/.tools/*',
     {
-      config: { permission: 'connections:execute', inNamespace: true },
+      config: { permission: 'connections:execute', inNamespace: true, audit: 'tools/list' },
       schema: {
         operationId: 'getTool',
         tags: ['tools'],

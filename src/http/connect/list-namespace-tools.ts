@@ -9,7 +9,7 @@ export function listNamespaceToolsRoute(app: App, deps: HttpDeps): void {
   app.get(
     '/:namespace/.tools',
     {
-      config: { permission: 'connections:execute', inNamespace: true },
+      config: { permission: 'connections:execute', inNamespace: true, audit: 'tools/list' },
       schema: {
         operationId: 'listNamespaceTools',
         tags: ['tools'],

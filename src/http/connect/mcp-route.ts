@@ -1,6 +1,7 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import type { AuditEntry } from '../../audit/entry.ts';
 import type { Downstream } from '../../gateway/relay-call.ts';
 import type { App } from '../deps.ts';
 
@@ -9,6 +10,7 @@ export const mcpConfig = {
   permission: 'connections:execute',
   inNamespace: true,
   errors: 'jsonrpc',
+  audit: true,
   checkOrigin: true,
 } as const;
 
@@ -34,9 +36,10 @@ export const mcpSchema = {
 /** Leaves the bodies of a scope as the bytes that came: the data plane parses them once. */
 export function keepBodyBytes(scope: App): void {
   scope.removeAllContentTypeParsers();
-  scope.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) =>
-    done(null, body),
-  );
+  scope.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    if (request.entry) request.entry.bytesIn = body.length;
+    done(null, body);
+  });
 }
 
 /** The bytes of a request's body. */
@@ -47,5 +50,6 @@ export function bodyBytes({ body }: FastifyRequest): Buffer {
 /** Takes the response out of the framework's hands, with the headers that hooks have set, CORS above all. */
 export function takeResponse(reply: FastifyReply): Downstream {
   reply.hijack();
-  return { response: reply.raw, headers: reply.getHeaders() as OutgoingHttpHeaders };
+  const entry = reply.request.entry as AuditEntry;
+  return { response: reply.raw, headers: reply.getHeaders() as OutgoingHttpHeaders, entry };
 }

@@ -32,7 +32,11 @@ export function namespaceEndpointRoutes(app: App, deps: HttpDeps): void {
         const downstream = takeResponse(reply);
         const body = bodyBytes(request);
         const { namespace } = request.params;
-        void postNamespaceMessage(deps, { namespace, headers: request.headers, body, signal }, downstream);
+        void postNamespaceMessage(
+          deps,
+          { namespace, headers: request.headers, body, signal, entry: downstream.entry },
+          downstream,
+        );
       },
     );
   });

@@ -49,6 +49,34 @@ export interface Tables {
   webhook_deliveries: WebhookDeliveryRow;
   /** Sessions of callers that were ended before their time. */
   ended_sessions: { id_hash: string; expires_at: number };
+  audit: AuditRow;
+}
+
+/** One call or control action that has ended. */
+export interface AuditRow {
+  /** In the order of writing of its process. */
+  id: string;
+  /** When it began. */
+  time: number;
+  organization_id: string;
+  namespace: string | null;
+  connection_uid: string | null;
+  connection_id: string | null;
+  principal_kind: string;
+  key_id: string | null;
+  /** Of a service token; null for other principals. */
+  token_id: string | null;
+  method: string;
+  tool: string | null;
+  outcome: string;
+  /** Number of the JSON-RPC error or code of ours; null where all went well. */
+  code: string | null;
+  /** HTTP status; null if the caller went away before. */
+  status: number | null;
+  duration_ms: number;
+  bytes_in: number;
+  bytes_out: number;
+  trace_id: string | null;
 }
 
 /** What an authorization server granted for a connection. */

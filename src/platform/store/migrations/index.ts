@@ -2,10 +2,12 @@ import type { Migration } from 'kysely/migration';
 import * as first from './001-first.ts';
 import * as credentials from './002-credentials.ts';
 import * as endedSessions from './003-ended-sessions.ts';
+import * as audit from './004-audit.ts';
 
 /** All migrations, in the order of their names. One that has landed is never changed. */
 export const migrations: Record<string, Migration> = {
   '001-first': first,
   '002-credentials': credentials,
   '003-ended-sessions': endedSessions,
+  '004-audit': audit,
 };
