@@ -172,12 +172,18 @@ describe.skipIf(!chromiumPath)('the setup page in a browser', () => {
     const { page } = await stage.visitor();
     await page.goto(await stage.connect('c', stage.both));
     const focused = () => page.locator(':focus');
-    // The first field has the focus already.
+    // The first field gets the focus by itself, a moment after the page is there.
+    await page.locator('input:focus').waitFor();
     await page.keyboard.type(right.key);
     await page.keyboard.press('Tab');
     await page.keyboard.type(right.region);
     await page.keyboard.press('Tab');
     expect(await focused().getAttribute('name')).toBe('query:team');
+    expect(
+      await page
+        .locator('input')
+        .evaluateAll((inputs) => inputs.map((input) => (input as { value?: string }).value)),
+    ).toEqual(expect.arrayContaining([right.key, right.region]));
     await page.keyboard.press('Tab');
     expect(await focused().innerText()).toBe('Save');
     const ring = await focused().evaluate((element) => {
