@@ -7,6 +7,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest
 import { describeSettings } from '../../src/platform/config.ts';
 import { createTestDatabase, type TestDatabase, testsOnPostgres } from '../fixtures/database.ts';
 import { buildOnce, type ServerProcess, startProcess } from '../fixtures/process.ts';
+import { until } from '../fixtures/until.ts';
 import { legacyServer, startUpstream } from '../fixtures/upstream.ts';
 
 let dataDir: string;
@@ -49,6 +50,8 @@ describe('the first start', () => {
   test('prints a working key once, with the lines for SDK and CLI and a curl', async () => {
     const first = start();
     const url = await first.url();
+    // The key is on stdout and the log on stderr: two pipes, which arrive in any order.
+    await until(() => first.output().includes(`${url}/connect/default`));
     const key = keyIn(first.output()) as string;
     expect(first.output().split(key)).toHaveLength(4);
     for (const name of [

@@ -241,6 +241,12 @@ describe('profileFromConfigSchema', () => {
       }),
     );
 
+    test('a name with nothing to see but a gap is its own label', () => {
+      const name = '\u{2EE5E}_';
+      const fields = fieldsOf({ properties: { [name]: { type: 'string', 'x-from': { header: 'x-key' } } } });
+      expect(fields).toMatchObject([{ label: name }]);
+    });
+
     test('every field has valid places of its own and a label that can be seen', () => {
       fc.assert(
         fc.property(schema, (value) => {

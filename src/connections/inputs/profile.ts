@@ -69,10 +69,9 @@ export function inputField(
 ): InputField {
   const { name, label, description, ...rest } = given;
   const clean = (value: unknown) => cleanText(value, limits.inputLabelChars);
-  const field: InputField = {
-    ...rest,
-    label: clean(label) || clean(readableName(clean(name) || clean(rest.from.name))),
-  };
+  const shown = clean(name) || clean(rest.from.name);
+  // All that can be seen of a name may be what `readableName` takes for a gap between words.
+  const field: InputField = { ...rest, label: clean(label) || clean(readableName(shown)) || shown };
   const text = cleanText(description, limits.inputDescriptionChars);
   if (text !== '') field.description = text;
   return field;
