@@ -5,7 +5,8 @@ import { type IncomingMessage, isResponse, type RequestId, readMessage, revision
 import { ApiError } from '../platform/errors.ts';
 import { tellCancelled } from '../upstream/cancel.ts';
 import { CredentialsRefused, faultOfError, faultOfStatus, isFaultStatus } from '../upstream/fault.ts';
-import { maySayLostSession, type PooledSession, pooledRevision } from '../upstream/sessions.ts';
+import { maySayLostSession } from '../upstream/lost-session.ts';
+import { type PooledSession, pooledRevision } from '../upstream/sessions.ts';
 import { answerError, refuseWaiting, writeJson } from './answer-mcp.ts';
 import { ownerOf } from './caller-sessions.ts';
 import type { GatewayDeps } from './deps.ts';

@@ -3,8 +3,9 @@ import { encodeHeaderValue, versionHeader } from '../mcp/headers.ts';
 import { modernMeta } from '../mcp/message.ts';
 import { tellCancelled } from './cancel.ts';
 import { answerOf, type Exchange, exchange, type Transport } from './exchange.ts';
+import { maySayLostSession } from './lost-session.ts';
 import type { Protocol } from './negotiate.ts';
-import { maySayLostSession, type PooledSession, type SessionPool } from './sessions.ts';
+import type { PooledSession, SessionPool } from './sessions.ts';
 import type { Target } from './target.ts';
 
 /**

@@ -73,7 +73,11 @@ export function answerOf(exchanged: Exchange, target: Target): RpcAnswer {
   throw faultOfStatus(status, target, exchanged);
 }
 
-async function post(
+/**
+ * POSTs `body` and follows redirects on the same origin. Throws what undici throws, and UpstreamFault for a redirect
+ * that is not followed.
+ */
+export async function post(
   dispatcher: Dispatcher,
   target: Target,
   body: string,
@@ -120,6 +124,29 @@ export function redirectPath(
   return to.pathname + to.search;
 }
 
+/**
+ * The JSON-RPC answer to `id` in a body that is one JSON document; undefined for a refusal that carries none.
+ * Throws UpstreamFault.
+ */
+export async function readJsonAnswer(
+  body: Readable,
+  contentType: string | undefined,
+  id: RequestId,
+  status: number,
+  limits: Limits,
+): Promise<RpcAnswer | undefined> {
+  const isSuccess = status >= 200 && status < 300;
+  if (mediaType(contentType) !== 'application/json') {
+    if (isSuccess) throw faultOfContentType(contentType);
+    return undefined;
+  }
+  const answer = readAnswer(parseJson(await readAll(body, limits.collectedAnswerBytes), limits), id);
+  if (!answer && isSuccess) {
+    throw new UpstreamFault('wrong_answer', 'not an MCP server: answered JSON that is no JSON-RPC');
+  }
+  return answer;
+}
+
 async function readBody(
   body: Readable,
   contentType: string | undefined,
@@ -127,41 +154,64 @@ async function readBody(
   status: number,
   limits: Limits,
 ): Promise<RpcAnswer | undefined> {
-  const type = mediaType(contentType);
-  const isSuccess = status >= 200 && status < 300;
   try {
-    if (type === 'text/event-stream' && isSuccess) return await readEvents(body, id, limits);
-    if (type !== 'application/json') {
-      if (isSuccess) throw faultOfContentType(contentType);
-      return undefined;
-    }
-    const answer = readAnswer(parseJson(await readAll(body, limits.collectedAnswerBytes), limits), id);
-    if (!answer && isSuccess)
-      throw new UpstreamFault('wrong_answer', 'not an MCP server: answered JSON that is no JSON-RPC');
-    return answer;
+    return isEventStream(status, contentType)
+      ? await readEvents(body, id, limits)
+      : await readJsonAnswer(body, contentType, id, status, limits);
   } finally {
     discard(body);
   }
 }
 
+/** Whether an answer comes as events. */
+export function isEventStream(status: number, contentType: string | undefined): boolean {
+  return status >= 200 && status < 300 && mediaType(contentType) === 'text/event-stream';
+}
+
 async function readEvents(body: Readable, id: RequestId, limits: Limits): Promise<RpcAnswer> {
-  let answer: RpcAnswer | undefined;
+  for await (const { message } of readMessages(body, limits)) {
+    const answer = readAnswer(message, id);
+    if (answer) return answer;
+  }
+  throw new UpstreamFault('cut_off', 'upstream ended its event stream without an answer');
+}
+
+/** One event of a stream: its JSON-RPC message, if it has one, and what a stream is resumed with. */
+export interface StreamEvent {
+  message: unknown;
+  id: string | undefined;
+}
+
+/**
+ * The messages of an event stream, one by one, each bounded in size and depth. `onRetry` hears how long the server wants
+ * its client to wait before it resumes (HTML, server-sent events). Throws UpstreamFault, and what the stream throws.
+ */
+export async function* readMessages(
+  body: Readable,
+  limits: Limits,
+  onRetry: (ms: number) => void = () => {},
+): AsyncGenerator<StreamEvent, void, undefined> {
+  let events: StreamEvent[] = [];
   const parser = createParser({
-    onEvent: ({ event, data }) => {
+    onEvent: ({ event, data, id }) => {
       // Other events are no messages, whatever their data is (MCP 2025-11-25, basic/transports).
-      if (data !== '' && (event === undefined || event === 'message'))
-        answer ??= readAnswer(parseJson(Buffer.from(data), limits), id);
+      const isMessage = data !== '' && (event === undefined || event === 'message');
+      events.push({ message: isMessage ? parseJson(Buffer.from(data), limits) : undefined, id });
     },
+    onRetry,
   });
   const decoder = new TextDecoder();
   let bytes = 0;
   for await (const chunk of body as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > limits.collectedAnswerBytes) throw tooLarge(limits.collectedAnswerBytes);
     parser.feed(decoder.decode(chunk, { stream: true }));
-    if (answer) return answer;
+    if (events.length > 0) {
+      const whole = events;
+      events = [];
+      bytes = 0;
+      yield* whole;
+    } else if (bytes > limits.collectedAnswerBytes) throw tooLarge(limits.collectedAnswerBytes);
   }
-  throw new UpstreamFault('cut_off', 'upstream ended its event stream without an answer');
 }
 
 async function readAll(body: Readable, maxBytes: number): Promise<Buffer> {
@@ -198,7 +248,7 @@ function parseJson(bytes: Buffer, { answerDepth }: Limits): unknown {
 }
 
 /** Lets go of a body that nobody reads, and of its socket with it. */
-function discard(body: Readable): void {
+export function discard(body: Readable): void {
   body.on('error', () => {});
   body.destroy();
 }

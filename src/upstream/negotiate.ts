@@ -3,6 +3,7 @@ import { clientInfo, modernMeta } from '../mcp/message.ts';
 import { eraOf, latestLegacyRevision, latestModernRevision } from '../mcp/revisions.ts';
 import { answerOf, type Exchange, exchange, type Transport } from './exchange.ts';
 import { UpstreamFault } from './fault.ts';
+import type { LegacyClient } from './legacy-session.ts';
 import type { Target } from './target.ts';
 
 /** What an upstream speaks, as a probe found it. At least one of the two is there. */
@@ -43,7 +44,7 @@ export async function negotiate(
 ): Promise<Negotiation> {
   const deadline = AbortSignal.any([stop, AbortSignal.timeout(transport.limits.probeMs)]);
   const modern = await discover(transport, target, deadline);
-  const legacy = await openSession(transport, target, latestLegacyRevision, deadline).catch(
+  const legacy = await openSession(transport, target, plainClient(latestLegacyRevision), deadline).catch(
     (fault: unknown) => {
       const kind = (fault as UpstreamFault).kind;
       if (!modern || kind === 'refused_credentials') throw fault;
@@ -100,21 +101,30 @@ function namesOurRevision({ answer }: Exchange): boolean {
   return Array.isArray(supported) && supported.includes(latestModernRevision);
 }
 
+/** Patchbay itself, as a client without capabilities: where nobody could answer what a server asks. */
+export function plainClient(revision: string): LegacyClient {
+  return { revision, capabilities: {}, clientInfo };
+}
+
 /**
- * Opens a legacy session: `initialize` asking for `revision`, with no client capabilities (nobody here could
- * answer), then `notifications/initialized` (MCP 2025-11-25, basic/lifecycle). Throws UpstreamFault.
+ * Opens a legacy session for `client`: `initialize`, then `notifications/initialized` (MCP 2025-11-25,
+ * basic/lifecycle). Throws UpstreamFault.
  */
 export async function openSession(
   transport: Transport,
   target: Target,
-  revision: string,
+  client: LegacyClient,
   deadline: AbortSignal,
 ): Promise<OpenedSession> {
   const initialize = {
     jsonrpc: '2.0',
     id: 'initialize',
     method: 'initialize',
-    params: { protocolVersion: revision, capabilities: {}, clientInfo },
+    params: {
+      protocolVersion: client.revision,
+      capabilities: client.capabilities,
+      clientInfo: client.clientInfo,
+    },
   };
   const answered = await exchange(transport, target, initialize, [], deadline);
   const answer = answerOf(answered, target);

@@ -3,8 +3,9 @@ import { sessionHeader } from '../mcp/headers.ts';
 import { latestLegacyRevision, legacyRevisions } from '../mcp/revisions.ts';
 import type { Clock } from '../platform/clock.ts';
 import { randomText } from '../platform/ids.ts';
-import { type Exchange, exchange, type Transport } from './exchange.ts';
-import { type OpenedSession, openSession, sessionHeaders } from './negotiate.ts';
+import type { Transport } from './exchange.ts';
+import { isSessionLost } from './lost-session.ts';
+import { type OpenedSession, openSession, plainClient, sessionHeaders } from './negotiate.ts';
 import type { Target } from './target.ts';
 
 /** A legacy session shared by all calls that have none of their own. */
@@ -56,14 +57,6 @@ export interface SessionPool {
 /** The revision that a session is opened with for a caller of `revision`: one that we know. */
 export function pooledRevision(revision: string): string {
   return legacyRevisions.includes(revision) ? revision : latestLegacyRevision;
-}
-
-/**
- * Whether an answer may mean "no such session": 404 by the specification, 400 and the JSON-RPC errors
- * −32600 and −32001 in the wild (pains 19). Decided on codes, never on wording.
- */
-export function maySayLostSession(status: number, rpcCode: number | undefined): boolean {
-  return status === 404 || status === 400 || rpcCode === -32600 || rpcCode === -32001;
 }
 
 /**
@@ -156,7 +149,7 @@ export function createSessionPool(transport: Transport, clock: Clock): SessionPo
       const name = openingKey(target, revision);
       let promise = opening.get(name);
       if (!promise) {
-        promise = openSession(transport, target, revision, AbortSignal.timeout(limits.probeMs))
+        promise = openSession(transport, target, plainClient(revision), AbortSignal.timeout(limits.probeMs))
           .then((opened) => keep(target, revision, opened))
           .finally(() => opening.delete(name));
         opening.set(name, promise);
@@ -181,23 +174,7 @@ export function createSessionPool(transport: Transport, clock: Clock): SessionPo
       for (const [name, { target }] of sessions) if (target.uid === uid) sessions.delete(name);
     },
     uniqueId: () => `${idPrefix}${(lastId++).toString(36)}`,
-    async isLost(session) {
-      let answered: Exchange;
-      try {
-        const ping = { jsonrpc: '2.0', id: 'ping', method: 'ping' };
-        answered = await exchange(
-          transport,
-          session.target,
-          ping,
-          session.headers,
-          AbortSignal.timeout(limits.discoverMs),
-        );
-      } catch {
-        return false;
-      }
-      const code = answered.answer?.kind === 'error' ? answered.answer.code : undefined;
-      return maySayLostSession(answered.status, code);
-    },
+    isLost: ({ target, headers }) => isSessionLost(transport, target, headers),
     async end(uid, belowVersion = Number.POSITIVE_INFINITY) {
       const ended = new Set(
         [...sessions.values()].filter(({ target }) => target.uid === uid && target.version < belowVersion),
