@@ -9,6 +9,7 @@ import { createObserver } from './connections/observe.ts';
 import { createResolver } from './connections/resolve.ts';
 import { createSetupTickets } from './connections/setup/ticket.ts';
 import { createCourier } from './connections/webhooks/deliver.ts';
+import { createSuspendedCalls } from './gateway/bridge/suspended-calls.ts';
 import { createCallerSessions } from './gateway/caller-sessions.ts';
 import { Deadlines } from './gateway/deadlines.ts';
 import { openEndedSessions } from './gateway/ended-sessions.ts';
@@ -33,6 +34,8 @@ import { defaultLimits, type Limits } from './platform/limits.ts';
 import type { Logger } from './platform/logger.ts';
 import type { Secret } from './platform/secret.ts';
 import { openStore } from './platform/store/store.ts';
+import { ChangeFeed } from './upstream/change-feed.ts';
+import { createSessionLeases } from './upstream/session-leases.ts';
 import { createSessionPool } from './upstream/sessions.ts';
 
 /** The running program, as `main.ts` and the tests hold it. */
@@ -88,7 +91,9 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
 
     // Upstream and connections: reaching servers, and knowing how they are.
     const transport = { dispatcher, limits };
-    const sessions = createSessionPool(transport, clock);
+    const feed = new ChangeFeed();
+    const leases = createSessionLeases(transport, clock, feed);
+    const sessions = createSessionPool(transport, clock, leases);
     const courier = createCourier({ store, keyring, clock, limits, log, transport, stopping: stop.signal });
     const oauth = {
       fetch: createGuardedFetch(dispatcher, limits),
@@ -135,6 +140,9 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       ),
       streams,
       toolMemory: createToolMemory(limits),
+      leases,
+      feed,
+      suspended: createSuspendedCalls(keyring, clock.now, limits),
       setupUrl: tickets.urlOf,
     };
 
@@ -171,6 +179,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
         await renewer.settled();
         await courier.settled();
         await observer.settled();
+        gateway.suspended.close();
         await sessions.close();
         await retention.settled();
         await audit.close();

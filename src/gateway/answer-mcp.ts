@@ -4,6 +4,7 @@ import { ApiError } from '../platform/errors.ts';
 import type { GatewayDeps } from './deps.ts';
 import type { RefuseWaiting } from './reach.ts';
 import type { Downstream } from './relay-call.ts';
+import { writeJson } from './write-json.ts';
 
 /** The answers that the Connect API gives while the user of the connection must act (api.md §3.3). */
 export function refuseWaiting({ setupUrl }: GatewayDeps): RefuseWaiting {
@@ -28,22 +29,4 @@ export function answerError(
   downstream.entry.failed(known.code);
   if (known.status === 500) deps.log.error({ err: error }, 'a relayed call failed');
   writeJson(downstream, known.status, errorMessage(known, id), known.answerHeaders());
-}
-
-/** Answers with one JSON document. */
-export function writeJson(
-  { response, headers: shared, entry }: Downstream,
-  status: number,
-  body: unknown,
-  headers: Record<string, string> = {},
-): void {
-  const bytes = Buffer.from(JSON.stringify(body));
-  response.writeHead(status, {
-    ...shared,
-    ...headers,
-    'content-type': 'application/json',
-    'content-length': bytes.length,
-  });
-  entry.bytesOut = bytes.length;
-  response.end(bytes);
 }

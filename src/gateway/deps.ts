@@ -3,6 +3,9 @@ import type { CredentialedDeps } from '../connections/credentials.ts';
 import type { Healer } from '../connections/heal.ts';
 import type { Observer } from '../connections/observe.ts';
 import type { Resolver } from '../connections/resolve.ts';
+import type { ChangeFeed } from '../upstream/change-feed.ts';
+import type { SessionLeases } from '../upstream/session-leases.ts';
+import type { SuspendedCalls } from './bridge/suspended-calls.ts';
 import type { CallerSessions } from './caller-sessions.ts';
 import type { OpenStreams } from './open-streams.ts';
 import type { RelayDeps } from './relay.ts';
@@ -17,6 +20,10 @@ export interface GatewayDeps extends CredentialedDeps {
   callerSessions: CallerSessions;
   streams: OpenStreams;
   toolMemory: ToolMemory;
+  /** The bridge: sessions on loan, what upstreams say of their changes, calls that wait for their users. */
+  leases: SessionLeases;
+  feed: ChangeFeed;
+  suspended: SuspendedCalls;
   /** Where the user of a connection does what it waits for: a capability of its own, made anew each time. */
   setupUrl: (connection: Connection) => string;
 }

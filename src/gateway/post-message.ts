@@ -7,7 +7,8 @@ import { tellCancelled } from '../upstream/cancel.ts';
 import { CredentialsRefused, faultOfError, faultOfStatus, isFaultStatus } from '../upstream/fault.ts';
 import { maySayLostSession } from '../upstream/lost-session.ts';
 import { type PooledSession, pooledRevision } from '../upstream/sessions.ts';
-import { answerError, refuseWaiting, writeJson } from './answer-mcp.ts';
+import { answerError, refuseWaiting } from './answer-mcp.ts';
+import { serveModern } from './bridge/serve-modern.ts';
 import { ownerOf } from './caller-sessions.ts';
 import type { GatewayDeps } from './deps.ts';
 import { parseBody } from './parse-body.ts';
@@ -15,6 +16,7 @@ import { type ReachedConnection, reach, recover } from './reach.ts';
 import { relay } from './relay.ts';
 import type { Downstream, Refusal, RelayCall } from './relay-call.ts';
 import { viaHeader } from './via.ts';
+import { writeJson } from './write-json.ts';
 
 /** One POST to the MCP endpoint of a connection, by a caller who may execute there. */
 export interface McpPost {
@@ -83,7 +85,14 @@ function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection
   if (downstream.response.destroyed) return undefined;
   if (era === 'modern') {
     // A session id from a modern caller is a leftover, and ignored (MCP 2026-07-28, streamable-http).
-    if (!protocol.modern) throw revisionMismatch(revision, protocol.legacy as string);
+    if (!protocol.modern) {
+      return serveModern(
+        deps,
+        { message, revision, headers, organizationId: post.organizationId },
+        reached,
+        downstream,
+      );
+    }
     const call = {
       target: reached.target,
       body,

@@ -52,7 +52,7 @@ export const errorTable = {
     status: 400,
     rpc: 40001,
     message: 'The caller and the upstream speak different protocol revisions.',
-    when: 'A legacy caller met an upstream that is modern only, or the reverse.',
+    when: 'A legacy caller met an upstream that is modern only.',
     remedy: 'Call in one of the revisions that the message names, or use `.tools`, which speaks both.',
   },
   unauthorized: {
@@ -145,6 +145,13 @@ export const errorTable = {
     message: 'Session not found. Initialize again, or leave Mcp-Session-Id out: a session is not needed.',
     when: 'The MCP session id is none of this connection and caller, has run out, was ended, or its upstream lost it.',
     remedy: 'Initialize again; or leave `Mcp-Session-Id` out, or send `smithery-stateless`.',
+  },
+  call_gone: {
+    status: 404,
+    rpc: 40406,
+    message: 'The call that asked is gone. Make the call again, without requestState.',
+    when: 'Answers came for a call that waited for them and has ended since: it ran out, its upstream failed, or Patchbay was restarted.',
+    remedy: 'Make the call again, without `requestState` and `inputResponses`.',
   },
   method_not_allowed: {
     status: 405,

@@ -51,6 +51,15 @@ export const defaultLimits = {
   streamsPerOrigin: 512,
   /** How often an idle stream carries a comment, so that no proxy in between closes it. */
   streamKeepAliveMs: 20_000,
+  /** How long a call waits for what its upstream asks of the caller's user, and how many calls of one process do. */
+  suspendedCallMs: 10 * 60_000,
+  suspendedCalls: 10_000,
+  /** Rounds of questions that one call may ask. */
+  questionRounds: 32,
+  /** Resources that one listener may subscribe to. */
+  subscribedResources: 100,
+  /** Longest pause that an upstream may ask for before a stream is resumed. */
+  resumeMaxMs: 60_000,
   /** How long to wait for an upstream to confirm the end of a session. */
   endSessionMs: 1_000,
 

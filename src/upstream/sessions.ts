@@ -6,6 +6,7 @@ import { randomText } from '../platform/ids.ts';
 import type { Transport } from './exchange.ts';
 import { isSessionLost } from './lost-session.ts';
 import { type OpenedSession, openSession, plainClient, sessionHeaders } from './negotiate.ts';
+import type { SessionLeases } from './session-leases.ts';
 import type { Target } from './target.ts';
 
 /** A legacy session shared by all calls that have none of their own. */
@@ -61,9 +62,10 @@ export function pooledRevision(revision: string): string {
 
 /**
  * Builds the pool of this process, empty. Every minute it ends sessions idle for `upstreamSessionIdleMs`; beyond
- * `upstreamSessions` it ends the one unused the longest. `close` ends the timer too.
+ * `upstreamSessions` it ends the one unused the longest. `close` ends the timer too. What ends the sessions of a
+ * connection ends those on loan (`leases`) as well.
  */
-export function createSessionPool(transport: Transport, clock: Clock): SessionPool {
+export function createSessionPool(transport: Transport, clock: Clock, leases: SessionLeases): SessionPool {
   const sessions = new Map<string, PooledSession>();
   const opening = new Map<string, Promise<PooledSession>>();
   const { limits } = transport;
@@ -172,6 +174,7 @@ export function createSessionPool(transport: Transport, clock: Clock): SessionPo
     drop: forget,
     forget(uid) {
       for (const [name, { target }] of sessions) if (target.uid === uid) sessions.delete(name);
+      void leases.end(uid);
     },
     uniqueId: () => `${idPrefix}${(lastId++).toString(36)}`,
     isLost: ({ target, headers }) => isSessionLost(transport, target, headers),
@@ -179,11 +182,11 @@ export function createSessionPool(transport: Transport, clock: Clock): SessionPo
       const ended = new Set(
         [...sessions.values()].filter(({ target }) => target.uid === uid && target.version < belowVersion),
       );
-      await Promise.all([...ended].map(endSession));
+      await Promise.all([leases.end(uid, belowVersion), ...[...ended].map(endSession)]);
     },
     async close() {
       sweep();
-      await Promise.all([...new Set(sessions.values())].map(endSession));
+      await Promise.all([leases.close(), ...[...new Set(sessions.values())].map(endSession)]);
     },
   };
 }

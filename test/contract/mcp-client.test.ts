@@ -156,10 +156,10 @@ describe('the client of the MCP SDK’s second edition', () => {
     expect(await withModernClient(bothEras.url, 'legacy', useIt)).toBe('2025-11-25');
   });
 
-  test('falls back to the legacy era for a legacy server', async () => {
+  test('speaks the modern era to a legacy server too: the bridge translates', async () => {
     const upstream = await contract.upstream(legacyServer({ sessions: true }).handler);
     await withModernClient(upstream.url, 'auto', async (client) => {
-      expect(client.getNegotiatedProtocolVersion()).toBe('2025-11-25');
+      expect(client.getNegotiatedProtocolVersion()).toBe('2026-07-28');
       expect((await client.listTools()).tools.map(({ name }) => name)).toEqual(['echo']);
     });
   });

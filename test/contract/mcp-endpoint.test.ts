@@ -246,15 +246,6 @@ describe('a modern caller of a modern upstream', () => {
 });
 
 describe('another era', () => {
-  test('a modern caller of a legacy upstream: 400 naming both revisions', async () => {
-    const { status, body } = await postModern('legacy', 'tools/list');
-    expect(status).toBe(400);
-    const { error, id } = body as { id: unknown; error: { message: string } };
-    expect(id).toBe(1);
-    expect(error.message).toContain(modernVersion);
-    expect(error.message).toContain('2025-11-25');
-  });
-
   test('a legacy caller of a modern upstream: 400 naming both revisions', async () => {
     for (const [headers, revision] of [
       [{}, '2025-03-26'],

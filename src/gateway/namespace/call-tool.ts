@@ -7,11 +7,11 @@ import { ApiError } from '../../platform/errors.ts';
 import { callUpstream } from '../../upstream/call.ts';
 import { refuseWaiting } from '../answer-mcp.ts';
 import { askUpstream } from '../ask-upstream.ts';
+import { checkMirroredParams } from '../check-modern-request.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { fetchTools } from '../list-tools.ts';
 import { reach } from '../reach.ts';
 import { connectionOfName, nameTools } from './aggregate-name.ts';
-import { checkMirroredParams } from './check-headers.ts';
 import { type ListedTool, listNamespaceTools, type NamespaceCaller, rememberedTools } from './list-tools.ts';
 import { withVia } from './via-target.ts';
 

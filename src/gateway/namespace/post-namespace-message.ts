@@ -4,12 +4,13 @@ import { sessionHeader, statelessSession, versionHeader } from '../../mcp/header
 import { type IncomingMessage, type RequestId, readMessage, revisionOf } from '../../mcp/message.ts';
 import type { Era } from '../../mcp/revisions.ts';
 import { ApiError } from '../../platform/errors.ts';
-import { answerError, writeJson } from '../answer-mcp.ts';
+import { answerError } from '../answer-mcp.ts';
+import { checkModernRequest } from '../check-modern-request.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { parseBody } from '../parse-body.ts';
 import type { Downstream } from '../relay-call.ts';
+import { writeJson } from '../write-json.ts';
 import { answerRequest, type NamespacePost } from './answer-request.ts';
-import { checkModernRequest } from './check-headers.ts';
 
 /**
  * Answers a POST to the endpoint of a namespace: one MCP server with the tools of all its connections, stateless, for

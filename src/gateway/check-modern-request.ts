@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { versionHeader } from '../../mcp/headers.ts';
-import type { IncomingMessage } from '../../mcp/message.ts';
-import { latestModernRevision } from '../../mcp/revisions.ts';
-import { ApiError } from '../../platform/errors.ts';
+import { versionHeader } from '../mcp/headers.ts';
+import type { IncomingMessage } from '../mcp/message.ts';
+import { latestModernRevision } from '../mcp/revisions.ts';
+import { ApiError } from '../platform/errors.ts';
 
 const capabilitiesKey = 'io.modelcontextprotocol/clientCapabilities';
 
@@ -50,8 +50,11 @@ function requireSame(headers: IncomingHttpHeaders, name: string, value: string):
 
 /** What `encodeHeaderValue` has made of a value. */
 function decodeHeaderValue(value: string): string {
-  const encoded = /^=\?base64\?([A-Za-z0-9+/]*={0,2})\?=$/.exec(value)?.[1];
-  return encoded === undefined ? value : Buffer.from(encoded, 'base64').toString('utf8');
+  const encoded = /^=\?base64\?(.*)\?=$/.exec(value)?.[1];
+  if (encoded === undefined) return value;
+  const bytes = Buffer.from(encoded, 'base64');
+  // Decoding is lenient; what is no base64 with its padding (RFC 4648 §4) must not pass for the value.
+  return bytes.toString('base64') === encoded ? bytes.toString('utf8') : value;
 }
 
 function missingEnvelope(key: string): ApiError {
