@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { type ServerInfo, serverInfoSchema } from '../mcp/server-info.ts';
 import type { ConnectionRow } from '../platform/store/schema.ts';
 import type { Protocol } from '../upstream/negotiate.ts';
+import type { ConnectionSettings } from './connection-settings.ts';
 import type { CredentialProfile } from './inputs/profile.ts';
 import type { LoginNeed } from './oauth/login-need.ts';
 import { isWaiting, type Status, statusSchema } from './status.ts';
@@ -59,6 +60,7 @@ export interface Connection {
   login: LoginNeed | null;
   /** Setup tickets and logins of an older epoch are void. */
   setupEpoch: number;
+  settings: ConnectionSettings;
   createdAt: number;
 }
 
@@ -87,6 +89,11 @@ export function fromRow(row: Selectable<ConnectionRow>): Connection {
     inputs: row.inputs === null ? null : JSON.parse(row.inputs),
     login: row.login === null ? null : JSON.parse(row.login),
     setupEpoch: row.setup_epoch,
+    settings: {
+      callTimeoutMs: row.call_timeout_ms,
+      idleTimeoutMs: row.idle_timeout_ms,
+      maxCallMs: row.max_call_ms,
+    },
     createdAt: row.created_at,
   };
 }

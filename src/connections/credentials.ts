@@ -1,6 +1,7 @@
 import { type CredentialsRefused, UpstreamFault } from '../upstream/fault.ts';
 import type { Target } from '../upstream/target.ts';
 import type { Connection } from './connection.ts';
+import { timeLimitsOf } from './connection-settings.ts';
 import type { ConnectionsDeps } from './deps.ts';
 import { findConnectionByUid } from './find.ts';
 import { makeTarget } from './make-target.ts';
@@ -58,15 +59,16 @@ export function createCredentials(deps: ConnectionsDeps, renewer: Renewer): Cred
   const { clock, limits, keyring } = deps;
 
   async function open(connection: Connection): Promise<ResolvedConnection> {
-    const { uid, namespace, targetVersion: version, mcpUrl, inputs } = connection;
+    const { uid, namespace, targetVersion: version, mcpUrl, inputs, settings } = connection;
     const [headers, grant] = await Promise.all([
       unsealHeaders(keyring, namespace, uid, connection.sealedHeaders),
       readGrant(deps, uid),
     ]);
     const accessToken = grant?.accessToken;
+    const timeLimits = timeLimitsOf(settings, limits);
     return {
       connection,
-      target: makeTarget({ uid, version, mcpUrl, headers, inputs, accessToken }),
+      target: makeTarget({ uid, version, mcpUrl, headers, inputs, accessToken, timeLimits }),
       headers,
       grant,
       renewAt: renewAtOf(grant),

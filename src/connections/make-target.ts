@@ -1,5 +1,5 @@
 import { Secret } from '../platform/secret.ts';
-import { createTarget, type Target } from '../upstream/target.ts';
+import { createTarget, type Target, type TimeLimits } from '../upstream/target.ts';
 import { applyInputs } from './inputs/apply.ts';
 import type { CredentialProfile } from './inputs/profile.ts';
 
@@ -13,14 +13,16 @@ export interface TargetParts {
   headers: Record<string, string>;
   inputs: CredentialProfile | null;
   accessToken: string | undefined;
+  timeLimits: TimeLimits;
 }
 
 /** Puts the credentials of a connection together. A token of a login wins over an Authorization header of the tenant. */
-export function makeTarget({ uid, version, mcpUrl, headers, inputs, accessToken }: TargetParts): Target {
+export function makeTarget(parts: TargetParts): Target {
+  const { uid, version, mcpUrl, headers, inputs, accessToken, timeLimits } = parts;
   const applied = applyInputs(inputs ?? undefined, headers, mcpUrl);
   const sent = Object.entries(applied.headers).filter(
     ([name]) => accessToken === undefined || name.toLowerCase() !== 'authorization',
   );
   if (accessToken !== undefined) sent.push(['authorization', `Bearer ${accessToken}`]);
-  return createTarget(uid, version, applied.mcpUrl, new Secret(sent.flat()));
+  return createTarget(uid, version, applied.mcpUrl, new Secret(sent.flat()), timeLimits);
 }

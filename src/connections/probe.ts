@@ -1,10 +1,12 @@
 import { iconUrlOf, readServerInfo, type ServerInfo } from '../mcp/server-info.ts';
 import { ApiError } from '../platform/errors.ts';
+import type { Limits } from '../platform/limits.ts';
 import { callUpstream } from '../upstream/call.ts';
 import { CredentialsRefused, refusedCredentials, UpstreamFault } from '../upstream/fault.ts';
 import { negotiate, type OpenedSession, type Protocol } from '../upstream/negotiate.ts';
 import type { SessionPool } from '../upstream/sessions.ts';
 import type { Target } from '../upstream/target.ts';
+import { defaultTimeLimits } from './connection-settings.ts';
 import type { ConnectionsDeps } from './deps.ts';
 import { fetchProfile } from './inputs/fetch-profile.ts';
 import { httpInputs, missingInputs } from './inputs/missing.ts';
@@ -40,7 +42,7 @@ export interface Finding {
 }
 
 /** What is probed: a connection's target, and what it is made of. */
-export interface Subject extends Omit<TargetParts, 'accessToken'> {
+export interface Subject extends Omit<TargetParts, 'accessToken' | 'timeLimits'> {
   namespace: string;
   grant: Grant | undefined;
   /** What it spoke when it was last asked. */
@@ -60,7 +62,7 @@ export interface Subject extends Omit<TargetParts, 'accessToken'> {
 export async function probe(deps: ConnectionsDeps, subject: Subject): Promise<Finding> {
   const { clock, limits } = deps;
   const start = clock.elapsed();
-  const target = targetOf(subject, subject.inputs);
+  const target = targetOf(subject, subject.inputs, limits);
   const [asked, inputs] = await Promise.all([
     ask(deps, target, subject.known),
     fetchProfile(deps.oauth, subject.mcpUrl, deps.stopping, limits),
@@ -71,7 +73,7 @@ export async function probe(deps: ConnectionsDeps, subject: Subject): Promise<Fi
   const leftMs = () => start + limits.lookMs - clock.elapsed();
   let finding: Finding = { ...asked, inputs, login: undefined };
   // Only now is it known where the server wants its values.
-  const mended = targetOf(subject, known);
+  const mended = targetOf(subject, known, limits);
   if (!isSameTarget(target, mended) && leftMs() > limits.probeMs) {
     releaseSession(deps.sessions, finding);
     finding = { ...(await ask(deps, mended, subject.known)), inputs, login: undefined };
@@ -111,8 +113,10 @@ async function confirm(
   }
 }
 
-function targetOf(subject: Subject, inputs: CredentialProfile | null): Target {
-  return makeTarget({ ...subject, inputs, accessToken: subject.grant?.accessToken });
+/** A probe has time limits of its own, whatever is set for calls. */
+function targetOf(subject: Subject, inputs: CredentialProfile | null, limits: Limits): Target {
+  const accessToken = subject.grant?.accessToken;
+  return makeTarget({ ...subject, inputs, accessToken, timeLimits: defaultTimeLimits(limits) });
 }
 
 function isSameTarget(one: Target, other: Target): boolean {

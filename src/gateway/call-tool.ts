@@ -63,8 +63,8 @@ async function askForCall(
   args: Record<string, unknown>,
   caller: AbortSignal,
 ): Promise<RpcAnswer> {
-  const { transport, sessions, limits } = deps;
-  const signal = AbortSignal.any([caller, AbortSignal.timeout(limits.callHeadMs)]);
+  const { transport, sessions } = deps;
+  const signal = AbortSignal.any([caller, AbortSignal.timeout(reached.target.timeLimits.callTimeoutMs)]);
   const params = { name: tool.name, arguments: args };
   const mirrored = mirroredParams(tool.inputSchema, args);
   return askUpstream(deps, reached, caller, ({ connection, target }) =>

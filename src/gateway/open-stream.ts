@@ -68,10 +68,10 @@ class StreamRelay implements Dispatcher.DispatchHandler, Expiring {
   }
 
   dispatch(path: string): void {
-    const { origin, headers: own } = this.#target;
+    const { origin, headers: own, timeLimits } = this.#target;
     this.#path = path;
-    const { deadlines, elapsed, limits, dispatcher } = this.#deps;
-    deadlines.set(this, elapsed() + limits.callHeadMs);
+    const { deadlines, elapsed, dispatcher } = this.#deps;
+    deadlines.set(this, elapsed() + timeLimits.callTimeoutMs);
     dispatcher.dispatch(
       {
         origin,

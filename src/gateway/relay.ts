@@ -89,7 +89,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
   dispatch(path: string): void {
     const { target, body, headers } = this.#call;
     this.#path = path;
-    this.#deps.deadlines.set(this, this.#startedAt + this.#deps.limits.callHeadMs);
+    this.#deps.deadlines.set(this, this.#startedAt + target.timeLimits.callTimeoutMs);
     this.#deps.dispatcher.dispatch(
       {
         origin: target.origin,
@@ -147,7 +147,6 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
       if (Number(singleValue(headers['content-length'])) > this.#deps.limits.relayedAnswerBytes) {
         return this.#fail(tooLarge(this.#deps.limits.relayedAnswerBytes));
       }
-      this.#deps.deadlines.set(this, this.#startedAt + this.#deps.limits.callJsonMs);
     } else this.#fail(faultOfContentType(contentType));
   }
 
@@ -307,8 +306,8 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
   }
 
   #eventDeadline(): number {
-    const { limits, elapsed } = this.#deps;
-    return Math.min(elapsed() + limits.callSseIdleMs, this.#startedAt + limits.callSseMs);
+    const { idleTimeoutMs, maxCallMs } = this.#call.target.timeLimits;
+    return Math.min(this.#deps.elapsed() + idleTimeoutMs, this.#startedAt + maxCallMs);
   }
 
   #write(chunk: Buffer): boolean {
@@ -324,13 +323,15 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
 
   /** A slow reader slows the upstream down instead of filling this process. */
   #pause(controller: Dispatcher.DispatchController): void {
-    const { deadlines, elapsed, limits } = this.#deps;
+    const { deadlines, elapsed } = this.#deps;
+    const { callTimeoutMs, maxCallMs } = this.#call.target.timeLimits;
     controller.pause();
     // The reader is slow, not the upstream.
-    deadlines.set(this, elapsed() + limits.callSseMs);
+    const last = this.#startedAt + maxCallMs;
+    deadlines.set(this, last);
     this.#response.once('drain', () => {
       if (this.#ended) return;
-      deadlines.set(this, this.#isEvents ? this.#eventDeadline() : elapsed() + limits.callJsonMs);
+      deadlines.set(this, this.#isEvents ? this.#eventDeadline() : Math.min(elapsed() + callTimeoutMs, last));
       controller.resume();
     });
   }

@@ -37,14 +37,17 @@ export const defaultLimits = {
   namespaceListMs: 5_000,
   /** How long `tools/list` of the namespace endpoint waits for upstreams, all together. */
   namespaceEndpointMs: 800,
-  /** Time until the first byte of an answer to a relayed call. */
-  callHeadMs: 120_000,
-  /** Time for the whole of an answer that is one JSON document. */
-  callJsonMs: 120_000,
+  /** Time for the first byte of an answer to a call, and for the whole of one that is a JSON document. */
+  callTimeoutMs: 120_000,
   /** Silence allowed on an SSE answer. */
-  callSseIdleMs: 300_000,
-  /** Longest SSE answer. */
-  callSseMs: 3_600_000,
+  idleTimeoutMs: 300_000,
+  /** Longest answer. */
+  maxCallMs: 3_600_000,
+  /** Bounds of what a connection may set for itself instead of these three. */
+  timeSettingMinMs: 1_000,
+  callTimeoutMaxMs: 3_600_000,
+  idleTimeoutMaxMs: 3_600_000,
+  maxCallMaxMs: 24 * 60 * 60_000,
   /** How long a session of a legacy caller lasts. */
   callerSessionMs: 24 * 60 * 60_000,
   /** Streams of callers that one upstream origin may have open: half of its sockets, which calls need too. */

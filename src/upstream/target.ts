@@ -1,5 +1,15 @@
 import type { Secret } from '../platform/secret.ts';
 
+/** How long a call may take, in milliseconds. */
+export interface TimeLimits {
+  /** Until the first byte of the answer, and until one that is a JSON document is whole. */
+  callTimeoutMs: number;
+  /** Silence on an event stream. */
+  idleTimeoutMs: number;
+  /** Until the answer has ended, however it comes. */
+  maxCallMs: number;
+}
+
 /** Where and how one version of a connection's upstream is reached. */
 export interface Target {
   /** The connection's row. */
@@ -12,6 +22,8 @@ export interface Target {
   path: string;
   /** Custom headers as a flat list of names and values. */
   headers: Secret<readonly string[]>;
+  /** As set for the connection, else the defaults. Not part of the version: sessions outlast a change. */
+  timeLimits: TimeLimits;
 }
 
 /** Splits `mcpUrl` once, so that the data path does not parse it per call. */
@@ -20,9 +32,10 @@ export function createTarget(
   version: number,
   mcpUrl: string,
   headers: Secret<readonly string[]>,
+  timeLimits: TimeLimits,
 ): Target {
   const url = new URL(mcpUrl);
-  return { uid, version, origin: url.origin, path: url.pathname + url.search, headers };
+  return { uid, version, origin: url.origin, path: url.pathname + url.search, headers, timeLimits };
 }
 
 /** The path without its query, for messages: a query may hold a key. */

@@ -10,7 +10,7 @@ import { setupUrlOf, storeStatus } from './stored-status.ts';
 
 const namespaceEndpointMs = 400;
 const contract = useContract({
-  limits: { namespaceEndpointMs, healMinMs: 60_000, healMaxMs: 60_000, callHeadMs: 5_000 },
+  limits: { namespaceEndpointMs, healMinMs: 60_000, healMaxMs: 60_000, callTimeoutMs: 5_000 },
 });
 const namespace = 'default';
 const longId = `a.dotted/${'x'.repeat(191)}`;

@@ -161,6 +161,13 @@ const foundNamespacesSchema = z.strictObject({
 
 const settingsSchema = z.strictObject({ returnUrls: z.array(z.url()) });
 
+const milliseconds = z.int().min(1_000).nullable();
+const connectionSettingsSchema = z.strictObject({
+  callTimeoutMs: milliseconds,
+  idleTimeoutMs: milliseconds,
+  maxCallMs: milliseconds,
+});
+
 /** Without what proves it: its secret and its key are in no answer. */
 const oauthClientSchema = z
   .strictObject({
@@ -229,6 +236,12 @@ export const answerSchemas: Record<string, Record<number, z.ZodType>> = {
     200: z.strictObject({ setupUrl: z.url() }),
     ...connectErrors,
     400: validationErrorSchema,
+  },
+  'GET /connect/{namespace}/{connectionId}/.settings': { 200: connectionSettingsSchema, ...connectErrors },
+  'PATCH /connect/{namespace}/{connectionId}/.settings': {
+    200: connectionSettingsSchema,
+    ...connectErrors,
+    400: z.union([validationErrorSchema, errorSchema]),
   },
   'GET /connect/{namespace}/.tools': { 200: z.record(z.string(), envelopeSchema), ...connectErrors },
   'GET /connect/{namespace}/{connectionId}/.tools': {

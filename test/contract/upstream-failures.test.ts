@@ -6,7 +6,7 @@ import { refusal, useContract } from './harness.ts';
 
 // No background probe comes between a test and what it looks at.
 const contract = useContract({
-  limits: { healMinMs: 60_000, healMaxMs: 60_000, probeMs: 1_500, discoverMs: 500, callHeadMs: 700 },
+  limits: { healMinMs: 60_000, healMaxMs: 60_000, probeMs: 1_500, discoverMs: 500, callTimeoutMs: 700 },
   lookup: (host, answer) => answer(Object.assign(new Error(`ENOTFOUND ${host}`), { code: 'ENOTFOUND' }), []),
 });
 const namespace = 'default';

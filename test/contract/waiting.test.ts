@@ -144,7 +144,9 @@ describe('POST /{namespace}/{connectionId}/.setup', () => {
   test('is 404 where there is no connection, and 400 with a body that says anything', async () => {
     const ask = (id: string, json?: unknown) =>
       contract.request(`/default/${id}/.setup`, { method: 'POST', json });
-    expect(await ask('none')).toMatchObject({ status: 404, body: { message: 'Connection not found' } });
+    for (const id of ['none', 'no%00thing']) {
+      expect(await ask(id)).toMatchObject({ status: 404, body: { message: 'Connection not found' } });
+    }
     expect((await ask('login', {})).status).toBe(200);
     expect((await ask('login', { returnUrl: 'https://app.example' })).status).toBe(400);
   });

@@ -147,7 +147,7 @@ test.each([
   },
   { fault: 'a timeout', serve: (() => {}) as Handler, status: 504 },
 ])('$fault of one call starts a probe, which finds the upstream well', async ({ serve, status }) => {
-  const pb = await start({ limits: { ...quick, callHeadMs: 300 } });
+  const pb = await start({ limits: { ...quick, callTimeoutMs: 300 } });
   await connect(pb, 'c', up.url);
   up.handle((request, response) =>
     request.message?.method === 'tools/call' ? serve(request, response) : healthy(request, response),
@@ -164,7 +164,7 @@ test.each([
   { fault: 'a 5xx', serve: answering(503), message: /503/ },
   { fault: 'a timeout', serve: (() => {}) as Handler, message: /in time/ },
 ])('$fault of one call starts a probe, which finds the upstream down', async ({ serve, message }) => {
-  const pb = await start({ limits: { ...quick, callHeadMs: 300, discoverMs: 200, probeMs: 500 } });
+  const pb = await start({ limits: { ...quick, callTimeoutMs: 300, discoverMs: 200, probeMs: 500 } });
   await connect(pb, 'c', up.url);
   up.handle(serve);
   await rest(pb, 'c');
@@ -278,7 +278,7 @@ describe('a clock that goes back an hour', () => {
 
   test('does not lengthen the time limit of a call under way', async () => {
     const clock = new ShiftedClock();
-    const pb = await start({ clock, limits: { ...quick, callHeadMs: 500 } });
+    const pb = await start({ clock, limits: { ...quick, callTimeoutMs: 500 } });
     await connect(pb, 'c', up.url);
     up.handle((request, response) =>
       request.message?.method === 'tools/call' ? undefined : healthy(request, response),

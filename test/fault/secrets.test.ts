@@ -28,7 +28,7 @@ beforeAll(async () => {
     limits: {
       healMinMs: 20,
       healMaxMs: 60,
-      callHeadMs: 400,
+      callTimeoutMs: 400,
       listToolsMs: 400,
       discoverMs: 400,
       probeMs: 1_000,

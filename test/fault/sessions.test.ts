@@ -15,7 +15,7 @@ import {
 let pb: TestPatchbay;
 beforeAll(async () => {
   pb = await startPatchbay({
-    limits: { callHeadMs: 700, callJsonMs: 900, discoverMs: 1_000, probeMs: 4_000, endSessionMs: 500 },
+    limits: { callTimeoutMs: 700, discoverMs: 1_000, probeMs: 4_000, endSessionMs: 500 },
   });
 });
 afterAll(async () => {

@@ -18,7 +18,7 @@ import { type Handler, legacyServer, sendJson, startUpstream, type Upstream } fr
 const gibibyte = 1024 ** 3;
 /** The process holds caller, gateway and upstream at once; 1 GB kept anywhere would show. */
 const allowedGrowthMiB = 150;
-const limits = { callSseIdleMs: 700, healMinMs: 50, healMaxMs: 200, healSweepMs: 100, endSessionMs: 200 };
+const limits = { idleTimeoutMs: 700, healMinMs: 50, healMaxMs: 200, healSweepMs: 100, endSessionMs: 200 };
 
 let pb: TestPatchbay;
 let up: Upstream;

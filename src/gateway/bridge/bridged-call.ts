@@ -4,6 +4,7 @@ import type { RequestId } from '../../mcp/message.ts';
 import { type ChangeFeed, isChange } from '../../upstream/change-feed.ts';
 import type { UpstreamMessage } from '../../upstream/legacy-session.ts';
 import type { Lease } from '../../upstream/session-leases.ts';
+import type { TimeLimits } from '../../upstream/target.ts';
 import type { RelayDeps } from '../relay.ts';
 import type { AnswerStream } from './answer-stream.ts';
 import { CallTimer } from './call-timer.ts';
@@ -23,6 +24,7 @@ export type Progress =
 export interface CallParts {
   /** The connection's row. */
   uid: string;
+  timeLimits: TimeLimits;
   method: string;
   params: Record<string, unknown> | undefined;
   envelope: Envelope;
@@ -49,7 +51,7 @@ export class BridgedCall {
     this.parts = parts;
     this.#lease = lease;
     this.#feed = feed;
-    this.#timer = new CallTimer(deps);
+    this.#timer = new CallTimer(deps, parts.timeLimits);
     lease.onMessage = (message) => this.#hear(message);
     this.#answer = this.#ask().finally(() => this.#timer.end());
     this.ended = this.#answer.then(

@@ -1,5 +1,5 @@
-import type { Limits } from '../../platform/limits.ts';
 import { UpstreamFault } from '../../upstream/fault.ts';
+import type { TimeLimits } from '../../upstream/target.ts';
 import type { Expiring } from '../deadlines.ts';
 import type { RelayDeps } from '../relay.ts';
 
@@ -11,29 +11,30 @@ export class CallTimer implements Expiring {
   readonly signal: AbortSignal;
   readonly #controller = new AbortController();
   readonly #deps: RelayDeps;
-  readonly #limits: Limits;
+  readonly #timeLimits: TimeLimits;
   readonly #startedAt: number;
 
-  constructor(deps: RelayDeps) {
+  constructor(deps: RelayDeps, timeLimits: TimeLimits) {
     this.#deps = deps;
-    this.#limits = deps.limits;
+    this.#timeLimits = timeLimits;
     this.#startedAt = deps.elapsed();
     this.signal = this.#controller.signal;
-    deps.deadlines.set(this, this.#startedAt + this.#limits.callHeadMs);
+    deps.deadlines.set(this, this.#startedAt + timeLimits.callTimeoutMs);
   }
 
   /** The upstream has said something: from now on only silence counts, and the whole. */
   heard(): void {
     if (this.signal.aborted) return;
-    const { callSseIdleMs, callSseMs } = this.#limits;
-    const idle = this.#deps.elapsed() + callSseIdleMs;
-    this.#deps.deadlines.set(this, Math.min(idle, this.#startedAt + callSseMs));
+    const { idleTimeoutMs, maxCallMs } = this.#timeLimits;
+    const idle = this.#deps.elapsed() + idleTimeoutMs;
+    this.#deps.deadlines.set(this, Math.min(idle, this.#startedAt + maxCallMs));
   }
 
   /** A person is asked: the upstream waits, not we. */
   askedAPerson(): void {
-    if (!this.signal.aborted)
-      this.#deps.deadlines.set(this, this.#deps.elapsed() + this.#limits.suspendedCallMs);
+    if (this.signal.aborted) return;
+    const { deadlines, elapsed, limits } = this.#deps;
+    deadlines.set(this, elapsed() + limits.suspendedCallMs);
   }
 
   /** The call is over. */

@@ -128,6 +128,7 @@ async function begin(
   const { method, message } = passage;
   return new BridgedCall(deps.relay, deps.feed, lease, {
     uid: reached.connection.uid,
+    timeLimits: reached.target.timeLimits,
     method,
     params: toLegacyParams(message.params),
     envelope: readEnvelope(message.params),

@@ -48,9 +48,12 @@ export async function callNamespaceTool(
   // Only a modern caller mirrors; whoever reads the body must hold the mirrored headers against it (streamable-http).
   if (call.era === 'modern') checkMirroredParams(call.headers, mirrored);
   return whenReady(deps, caller.namespace, connectionId, async () => {
-    const { transport, sessions, limits } = deps;
+    const { transport, sessions } = deps;
     const reached = await reach(deps, caller.namespace, connectionId, refuseWaiting(deps));
-    const signal = AbortSignal.any([caller.signal, AbortSignal.timeout(limits.callHeadMs)]);
+    const signal = AbortSignal.any([
+      caller.signal,
+      AbortSignal.timeout(reached.target.timeLimits.callTimeoutMs),
+    ]);
     const params = { ...call.rest, name: tool, arguments: call.args };
     const answer = await askUpstream(deps, withVia(reached, caller.via), caller.signal, (current) =>
       callUpstream(

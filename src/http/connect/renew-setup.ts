@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { findConnection } from '../../connections/find.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { App, HttpDeps } from '../deps.ts';
 import { acceptNoBody } from '../json-body.ts';
@@ -27,7 +26,7 @@ export function renewSetupRoute(app: App, deps: HttpDeps): void {
     },
     async (request) => {
       const { namespace, connectionId } = request.params;
-      const connection = await findConnection(deps.store, namespace, connectionId);
+      const connection = await deps.resolver.find(namespace, connectionId);
       if (!connection) throw new ApiError('connection_not_found');
       return { setupUrl: deps.tickets.urlOf(connection) };
     },

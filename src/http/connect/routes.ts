@@ -10,6 +10,8 @@ import { listToolsRoute } from './list-tools.ts';
 import { connectMcpPath, mcpEndpointRoutes } from './mcp-endpoint.ts';
 import { renewSetupRoute } from './renew-setup.ts';
 import { setConnectionRoute } from './set-connection.ts';
+import { getConnectionSettingsRoute } from './settings/get-settings.ts';
+import { patchConnectionSettingsRoute } from './settings/patch-settings.ts';
 
 /** The Connect API below one prefix; the app mounts it at `/connect` and at the root (design §4). */
 export function connectRoutes(app: App, deps: HttpDeps): void {
@@ -23,5 +25,7 @@ export function connectRoutes(app: App, deps: HttpDeps): void {
   callToolRoute(app, deps);
   listNamespaceToolsRoute(app, deps);
   renewSetupRoute(app, deps);
+  getConnectionSettingsRoute(app, deps);
+  patchConnectionSettingsRoute(app, deps);
   mcpEndpointRoutes(app, deps, connectMcpPath);
 }

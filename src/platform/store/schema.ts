@@ -168,5 +168,9 @@ export interface ConnectionRow {
   login: Generated<string | null>;
   /** Grows when a setup is completed: older setup tickets and logins are void then. */
   setup_epoch: Generated<number>;
+  /** Time limits of calls that were set for it; null where the default counts. */
+  call_timeout_ms: Generated<number | null>;
+  idle_timeout_ms: Generated<number | null>;
+  max_call_ms: Generated<number | null>;
   created_at: number;
 }

@@ -3,6 +3,7 @@ import * as first from './001-first.ts';
 import * as credentials from './002-credentials.ts';
 import * as endedSessions from './003-ended-sessions.ts';
 import * as audit from './004-audit.ts';
+import * as connectionSettings from './005-connection-settings.ts';
 
 /** All migrations, in the order of their names. One that has landed is never changed. */
 export const migrations: Record<string, Migration> = {
@@ -10,4 +11,5 @@ export const migrations: Record<string, Migration> = {
   '002-credentials': credentials,
   '003-ended-sessions': endedSessions,
   '004-audit': audit,
+  '005-connection-settings': connectionSettings,
 };
