@@ -37,6 +37,7 @@ import { openStore } from './platform/store/store.ts';
 import { ChangeFeed } from './upstream/change-feed.ts';
 import { createSessionLeases } from './upstream/session-leases.ts';
 import { createSessionPool } from './upstream/sessions.ts';
+import { createSsePool } from './upstream/sse/pool.ts';
 
 /** The running program, as `main.ts` and the tests hold it. */
 export interface Patchbay {
@@ -93,7 +94,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     const transport = { dispatcher, limits };
     const feed = new ChangeFeed();
     const leases = createSessionLeases(transport, clock, feed);
-    const sessions = createSessionPool(transport, clock, leases);
+    const sessions = createSessionPool(transport, clock, leases, createSsePool(transport, clock));
     const courier = createCourier({ store, keyring, clock, limits, log, transport, stopping: stop.signal });
     const oauth = {
       fetch: createGuardedFetch(dispatcher, limits),

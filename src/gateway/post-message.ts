@@ -9,12 +9,14 @@ import { maySayLostSession } from '../upstream/lost-session.ts';
 import { type PooledSession, pooledRevision } from '../upstream/sessions.ts';
 import { answerError, refuseWaiting } from './answer-mcp.ts';
 import { serveModern } from './bridge/serve-modern.ts';
+import { rejectionOf } from './caller-fault.ts';
 import { ownerOf } from './caller-sessions.ts';
 import type { GatewayDeps } from './deps.ts';
 import { parseBody } from './parse-body.ts';
 import { type ReachedConnection, reach, recover } from './reach.ts';
 import { relay } from './relay.ts';
 import type { Downstream, Refusal, RelayCall } from './relay-call.ts';
+import { serveSse } from './sse/serve-sse.ts';
 import { viaHeader } from './via.ts';
 import { writeJson } from './write-json.ts';
 
@@ -86,6 +88,7 @@ function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection
   if (era === 'modern') {
     // A session id from a modern caller is a leftover, and ignored (MCP 2026-07-28, streamable-http).
     if (!protocol.modern) {
+      if (!protocol.legacy) throw revisionMismatch(revision, protocol.sse as string);
       return serveModern(
         deps,
         { message, revision, headers, organizationId: post.organizationId },
@@ -105,6 +108,10 @@ function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection
     return undefined;
   }
   const session = ownSession(headers);
+  if (protocol.sse) {
+    if (session !== undefined) throw new ApiError('session_not_found');
+    return serveSse(deps, { message, headers }, reached, downstream);
+  }
   if (session !== undefined) {
     sendInOwnSession(deps, passage, reached, via, session);
     return undefined;
@@ -290,9 +297,6 @@ function send(
   });
 }
 
-/** Statuses that a caller's own message brings about, so that the caller gets a 4xx and not our 502. */
-const callerFaults = new Set([400, 406, 413, 415, 422]);
-
 function pass(deps: GatewayDeps, passage: Passage, reached: ReachedConnection, refusal: Refusal): void {
   const { status } = refusal;
   const { connection, target } = reached;
@@ -310,11 +314,8 @@ function pass(deps: GatewayDeps, passage: Passage, reached: ReachedConnection, r
     answerError(deps, downstream, message.id, new ApiError('session_not_found'));
     return;
   }
-  if (callerFaults.has(status)) {
-    const text = `The upstream rejected the message (${status}).`;
-    answerError(deps, downstream, message.id, new ApiError('upstream_rejected', { message: text }));
-    return;
-  }
+  const rejection = rejectionOf(status);
+  if (rejection) return answerError(deps, downstream, message.id, rejection);
   fail(deps, passage, reached, faultOfStatus(status, target, refusal));
 }
 

@@ -234,8 +234,8 @@ export const errorTable = {
     status: 429,
     rpc: 42901,
     message: 'The upstream asks to slow down.',
-    when: 'The upstream answered 429.',
-    remedy: 'Wait for `Retry-After`.',
+    when: 'The upstream answered 429, or as many calls, streams or sessions wait for it as may.',
+    remedy: 'Wait for `Retry-After`, or a moment.',
   },
   head_too_large: {
     status: 431,

@@ -95,6 +95,24 @@ export const defaultLimits = {
   upstreamSessions: 10_000,
   /** A pooled upstream session unused for this long is ended. */
   upstreamSessionIdleMs: 15 * 60_000,
+  /**
+   * Sessions over HTTP+SSE that one process keeps for calls: all, and with one origin. Each holds a socket, which calls
+   * need too.
+   */
+  sseSessions: 2_000,
+  sseSessionsPerOrigin: 128,
+  /** One of them unused for this long is closed, before something in between loses an idle stream silently. */
+  sseSessionIdleMs: 5 * 60_000,
+  /** Time until a server has named the endpoint of a session over HTTP+SSE, and the longest endpoint. */
+  sseEndpointMs: 8_000,
+  sseEndpointChars: 8 * 1024,
+  /** Requests of one such session that wait for their answer. */
+  sseRequests: 1_000,
+  /** Requests of its server that are being answered at once. */
+  sseReplies: 16,
+  /** How much of an answer to a POST in it is drained to keep its socket. */
+  sseDrainedBytes: 16 * 1024,
+
   /** Tool-name lists remembered by one process, and for how long. */
   toolCacheEntries: 2_000,
   toolCacheMs: 60_000,

@@ -9,8 +9,8 @@ import type { PooledSession, SessionPool } from './sessions.ts';
 import type { Target } from './target.ts';
 
 /**
- * One request of our own to an upstream of either era, answered into memory: how `.tools` asks. Prefers the
- * modern era, which needs no session. `paramHeaders` are the mirrored arguments of a modern tool call. Throws UpstreamFault; JSON-RPC errors are returned.
+ * One request of our own to an upstream of either era and any transport, answered into memory: how `.tools` asks. Prefers
+ * the modern era, which needs no session. `paramHeaders` are the mirrored arguments of a modern tool call. Throws UpstreamFault; JSON-RPC errors are returned.
  */
 export async function callUpstream(
   transport: Transport,
@@ -25,7 +25,10 @@ export async function callUpstream(
   if (protocol.modern) {
     return callModern(transport, target, protocol.modern, method, params, signal, paramHeaders);
   }
-  return callLegacy(transport, sessions, target, protocol.legacy as string, method, params, signal);
+  if (protocol.legacy) {
+    return callLegacy(transport, sessions, target, protocol.legacy, method, params, signal);
+  }
+  return sessions.sse.request(target, { method, params, onMessage: () => {}, signal });
 }
 
 async function callModern(

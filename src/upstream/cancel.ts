@@ -1,3 +1,4 @@
+import type { RequestId } from '../mcp/message.ts';
 import { exchange, type Transport } from './exchange.ts';
 import type { Target } from './target.ts';
 
@@ -9,7 +10,7 @@ export function tellCancelled(
   transport: Transport,
   target: Target,
   headers: readonly string[],
-  id: string,
+  id: RequestId,
 ): void {
   const params = { requestId: id, reason: 'The caller went away.' };
   const message = { jsonrpc: '2.0', method: 'notifications/cancelled', params };

@@ -84,21 +84,29 @@ export async function post(
   headers: readonly string[],
   signal: AbortSignal,
   redirectsLeft: number,
-  path = target.path,
 ): Promise<Dispatcher.ResponseData> {
-  const response = await dispatcher.request({
-    origin: target.origin,
-    path,
-    method: 'POST',
-    headers: [...target.headers.reveal(), ...contentHeaders, ...headers],
-    body,
-    signal,
-  });
-  if (response.statusCode < 300 || response.statusCode > 399) return response;
+  const request = { method: 'POST', headers: [...contentHeaders, ...headers], body, signal } as const;
+  return (await follow(dispatcher, target, request, redirectsLeft)).response;
+}
+
+/**
+ * Sends one request with the target's headers and follows redirects on the same origin; `path` is where that led.
+ * Throws what undici throws, and UpstreamFault for a redirect that is not followed.
+ */
+export async function follow(
+  dispatcher: Dispatcher,
+  target: Target,
+  request: { method: 'GET' | 'POST'; headers: readonly string[]; body?: string; signal: AbortSignal },
+  redirectsLeft: number,
+  path = target.path,
+): Promise<{ response: Dispatcher.ResponseData; path: string }> {
+  const headers = [...target.headers.reveal(), ...request.headers];
+  const response = await dispatcher.request({ ...request, origin: target.origin, path, headers });
+  if (response.statusCode < 300 || response.statusCode > 399) return { response, path };
   discard(response.body);
   const location = singleValue(response.headers.location);
   const next = redirectPath(target, path, response.statusCode, location, redirectsLeft);
-  return post(dispatcher, target, body, headers, signal, redirectsLeft - 1, next);
+  return follow(dispatcher, target, request, redirectsLeft - 1, next);
 }
 
 /**
@@ -147,7 +155,11 @@ export async function readJsonAnswer(
   return answer;
 }
 
-async function readBody(
+/**
+ * The JSON-RPC answer to `id` in a body, from JSON or from events; undefined for a refusal that carries none.
+ * Throws UpstreamFault, and what the body throws.
+ */
+export async function readBody(
   body: Readable,
   contentType: string | undefined,
   id: RequestId,
@@ -233,7 +245,8 @@ export function tooLarge(maxBytes: number): UpstreamFault {
   );
 }
 
-function parseJson(bytes: Buffer, { answerDepth }: Limits): unknown {
+/** Parses what an upstream sent. Throws UpstreamFault. */
+export function parseJson(bytes: Buffer, { answerDepth }: Limits): unknown {
   if (isDeeperThan(bytes, answerDepth)) {
     throw new UpstreamFault(
       'wrong_answer',

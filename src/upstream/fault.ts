@@ -25,11 +25,14 @@ export class UpstreamFault extends Error {
   readonly kind: FaultKind;
   /** The evidence stands by itself; otherwise a probe decides on the connection's status (design §8). */
   readonly decisive: boolean;
+  /** The HTTP status that it answered, where that is the fault. */
+  readonly status: number | undefined;
 
-  constructor(kind: FaultKind, message: string, cause?: unknown) {
+  constructor(kind: FaultKind, message: string, cause?: unknown, status?: number) {
     super(message, { cause });
     this.name = 'UpstreamFault';
     this.kind = kind;
+    this.status = status;
     this.decisive = kind === 'unreachable' || kind === 'wrong_answer' || kind === 'refused_credentials';
   }
 
@@ -51,12 +54,11 @@ export class UpstreamFault extends Error {
 
 /** The upstream answered 401 or 403. `challenge` is its WWW-Authenticate header. */
 export class CredentialsRefused extends UpstreamFault {
-  readonly status: number;
+  declare readonly status: number;
   readonly challenge: string | undefined;
 
   constructor(status: number, challenge: string | undefined) {
-    super('refused_credentials', `${refusedCredentials} (${status})`);
-    this.status = status;
+    super('refused_credentials', `${refusedCredentials} (${status})`, undefined, status);
     this.challenge = challenge;
   }
 }
@@ -99,7 +101,7 @@ export function faultOfStatus(
   if (status === 429) return new UpstreamBusy(retryAfter);
   if (status === 401 || status === 403) return new CredentialsRefused(status, challenge);
   const message = `upstream answered ${status} at ${shownPath(target)}`;
-  return new UpstreamFault(status >= 500 ? 'server_error' : 'wrong_answer', message);
+  return new UpstreamFault(status >= 500 ? 'server_error' : 'wrong_answer', message, undefined, status);
 }
 
 /** The fault of an answer whose type is neither JSON nor an event stream. */

@@ -1,26 +1,28 @@
 import { versionHeader } from '../mcp/headers.ts';
-import { clientInfo, modernMeta } from '../mcp/message.ts';
-import { eraOf, latestLegacyRevision, latestModernRevision } from '../mcp/revisions.ts';
+import { modernMeta } from '../mcp/message.ts';
+import { latestLegacyRevision, latestModernRevision } from '../mcp/revisions.ts';
 import { answerOf, type Exchange, exchange, type Transport } from './exchange.ts';
-import { UpstreamFault } from './fault.ts';
+import { CredentialsRefused, faultOfError, UpstreamFault } from './fault.ts';
+import { type Agreement, initializeParams, plainClient, readAgreement } from './initialize.ts';
 import type { LegacyClient } from './legacy-session.ts';
+import { initializeSse } from './sse/open-session.ts';
+import { BadEndpoint, openEventStream } from './sse/open-stream.ts';
 import type { Target } from './target.ts';
 
-/** What an upstream speaks, as a probe found it. At least one of the two is there. */
+/** What an upstream speaks, as a probe found it. At least one of the three is there. */
 export interface Protocol {
   /** Newest modern revision that both sides speak. */
   modern?: string;
-  /** The legacy revision that `initialize` agreed on. */
+  /** The legacy revision that `initialize` agreed on, over Streamable HTTP. */
   legacy?: string;
+  /** The same over HTTP+SSE, the transport of 2024-11-05: only where the server speaks nothing newer. */
+  sse?: string;
 }
 
 /** A legacy session as `initialize` opened it. */
-export interface OpenedSession {
+export interface OpenedSession extends Agreement {
   /** undefined where the server keeps no sessions. */
   id: string | undefined;
-  revision: string;
-  /** InitializeResult as the upstream gave it. */
-  result: Record<string, unknown>;
 }
 
 export interface Negotiation {
@@ -32,9 +34,10 @@ export interface Negotiation {
 
 /**
  * Learns which eras `target` speaks: `server/discover`, then `initialize`
- * (MCP 2026-07-28, basic/versioning; the order of a dual-era client). Only a success is evidence of an era; `known` is
+ * (MCP 2026-07-28, basic/versioning; the order of a dual-era client), then the transport of 2024-11-05
+ * (MCP 2025-11-25, basic/transports, backwards compatibility). Only a success is evidence of an era; `known` is
  * what was learned before.
- * Throws UpstreamFault, the last one met, when neither works; ends within `limits.probeMs`, or with `stop`.
+ * Throws UpstreamFault, the one that tells most, when none works; ends within `limits.probeMs`, or with `stop`.
  */
 export async function negotiate(
   transport: Transport,
@@ -44,20 +47,46 @@ export async function negotiate(
 ): Promise<Negotiation> {
   const deadline = AbortSignal.any([stop, AbortSignal.timeout(transport.limits.probeMs)]);
   const modern = await discover(transport, target, deadline);
-  const legacy = await openSession(transport, target, plainClient(latestLegacyRevision), deadline).catch(
-    (fault: unknown) => {
-      const kind = (fault as UpstreamFault).kind;
-      if (!modern || kind === 'refused_credentials') throw fault;
-      // Only a clear answer says that it does not speak the era; a fault of the moment leaves what is known.
-      return kind === 'wrong_answer' ? undefined : known?.legacy;
-    },
-  );
-  const session = typeof legacy === 'object' ? legacy : undefined;
+  const client = plainClient(latestLegacyRevision);
+  const legacy = await openSession(transport, target, client, deadline).catch(faultOfError);
   const protocol: Protocol = {};
   if (modern) protocol.modern = modern.revision;
-  const spoken = typeof legacy === 'object' ? legacy.revision : legacy;
-  if (spoken) protocol.legacy = spoken;
-  return { protocol, serverInfo: modern?.serverInfo ?? session?.result.serverInfo, session };
+  if (!(legacy instanceof UpstreamFault)) {
+    protocol.legacy = legacy.revision;
+    return { protocol, serverInfo: modern?.serverInfo ?? legacy.result.serverInfo, session: legacy };
+  }
+  if (!modern && mayBeOlder(legacy)) return negotiateOverSse(transport, target, known, legacy, deadline);
+  if (!modern || legacy.kind === 'refused_credentials') throw legacy;
+  // Only a clear answer says that it does not speak the era; a fault of the moment leaves what is known.
+  if (known?.legacy !== undefined && legacy.kind !== 'wrong_answer') protocol.legacy = known.legacy;
+  return { protocol, serverInfo: modern.serverInfo, session: undefined };
+}
+
+/** Whether a server refused to initialize as those do that know the transport of 2024-11-05 alone. */
+function mayBeOlder({ status }: UpstreamFault): boolean {
+  return status === 400 || status === 404 || status === 405;
+}
+
+/**
+ * Initializes over HTTP+SSE, after `refusal` over Streamable HTTP. That stays what is wrong, unless there turns out to
+ * be, or was before, a server of this kind, or one that wants credentials. The session is closed again.
+ */
+async function negotiateOverSse(
+  transport: Transport,
+  target: Target,
+  known: Protocol | undefined,
+  refusal: UpstreamFault,
+  deadline: AbortSignal,
+): Promise<Negotiation> {
+  const stream = await openEventStream(transport, target, deadline).catch((fault: unknown) => {
+    const tellsMore = fault instanceof CredentialsRefused || fault instanceof BadEndpoint;
+    throw tellsMore || known?.sse !== undefined ? fault : refusal;
+  });
+  const client = plainClient(latestLegacyRevision);
+  const session = await initializeSse(transport, target, stream, client, deadline);
+  const { revision, result } = session;
+  await session.close();
+  return { protocol: { sse: revision }, serverInfo: result.serverInfo, session: undefined };
 }
 
 async function discover(
@@ -101,11 +130,6 @@ function namesOurRevision({ answer }: Exchange): boolean {
   return Array.isArray(supported) && supported.includes(latestModernRevision);
 }
 
-/** Patchbay itself, as a client without capabilities: where nobody could answer what a server asks. */
-export function plainClient(revision: string): LegacyClient {
-  return { revision, capabilities: {}, clientInfo };
-}
-
 /**
  * Opens a legacy session for `client`: `initialize`, then `notifications/initialized` (MCP 2025-11-25,
  * basic/lifecycle). Throws UpstreamFault.
@@ -116,26 +140,11 @@ export async function openSession(
   client: LegacyClient,
   deadline: AbortSignal,
 ): Promise<OpenedSession> {
-  const initialize = {
-    jsonrpc: '2.0',
-    id: 'initialize',
-    method: 'initialize',
-    params: {
-      protocolVersion: client.revision,
-      capabilities: client.capabilities,
-      clientInfo: client.clientInfo,
-    },
-  };
+  const params = initializeParams(client);
+  const initialize = { jsonrpc: '2.0', id: 'initialize', method: 'initialize', params };
   const answered = await exchange(transport, target, initialize, [], deadline);
-  const answer = answerOf(answered, target);
-  if (answer.kind === 'error') {
-    throw new UpstreamFault('wrong_answer', `upstream refused to initialize (JSON-RPC error ${answer.code})`);
-  }
-  const agreed = answer.result.protocolVersion;
-  if (typeof agreed !== 'string' || eraOf(agreed) !== 'legacy') {
-    throw new UpstreamFault('wrong_answer', 'not an MCP server: initialize answered no protocol revision');
-  }
-  const session: OpenedSession = { id: answered.sessionId, revision: agreed, result: answer.result };
+  const agreement = readAgreement(answerOf(answered, target), answered.status);
+  const session: OpenedSession = { id: answered.sessionId, ...agreement };
   await exchange(
     transport,
     target,

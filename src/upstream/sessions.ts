@@ -4,9 +4,11 @@ import { latestLegacyRevision, legacyRevisions } from '../mcp/revisions.ts';
 import type { Clock } from '../platform/clock.ts';
 import { randomText } from '../platform/ids.ts';
 import type { Transport } from './exchange.ts';
+import { plainClient } from './initialize.ts';
 import { isSessionLost } from './lost-session.ts';
-import { type OpenedSession, openSession, plainClient, sessionHeaders } from './negotiate.ts';
+import { type OpenedSession, openSession, sessionHeaders } from './negotiate.ts';
 import type { SessionLeases } from './session-leases.ts';
+import type { SsePool } from './sse/pool.ts';
 import type { Target } from './target.ts';
 
 /** A legacy session shared by all calls that have none of their own. */
@@ -25,6 +27,8 @@ export interface PooledSession extends OpenedSession {
  * connection, version of its target, and revision asked for (design §8, Sessions): never shared wider.
  */
 export interface SessionPool {
+  /** The sessions over HTTP+SSE; `forget`, `end` and `close` here mean them too. */
+  readonly sse: SsePool;
   /**
    * The session for `revision`, opened if need be; callers that come at once with the same credentials share one
    * opening. Throws UpstreamFault.
@@ -63,9 +67,14 @@ export function pooledRevision(revision: string): string {
 /**
  * Builds the pool of this process, empty. Every minute it ends sessions idle for `upstreamSessionIdleMs`; beyond
  * `upstreamSessions` it ends the one unused the longest. `close` ends the timer too. What ends the sessions of a
- * connection ends those on loan (`leases`) as well.
+ * connection ends those on loan (`leases`) and those over HTTP+SSE (`sse`) as well.
  */
-export function createSessionPool(transport: Transport, clock: Clock, leases: SessionLeases): SessionPool {
+export function createSessionPool(
+  transport: Transport,
+  clock: Clock,
+  leases: SessionLeases,
+  sse: SsePool,
+): SessionPool {
   const sessions = new Map<string, PooledSession>();
   const opening = new Map<string, Promise<PooledSession>>();
   const { limits } = transport;
@@ -137,6 +146,7 @@ export function createSessionPool(transport: Transport, clock: Clock, leases: Se
   }
 
   return {
+    sse,
     find(target, revision) {
       const session = sessions.get(key(target, revision));
       if (!session) return undefined;
@@ -173,12 +183,14 @@ export function createSessionPool(transport: Transport, clock: Clock, leases: Se
     },
     drop: forget,
     forget(uid) {
+      sse.forget(uid);
       for (const [name, { target }] of sessions) if (target.uid === uid) sessions.delete(name);
       void leases.end(uid);
     },
     uniqueId: () => `${idPrefix}${(lastId++).toString(36)}`,
     isLost: ({ target, headers }) => isSessionLost(transport, target, headers),
     async end(uid, belowVersion = Number.POSITIVE_INFINITY) {
+      sse.end(uid, belowVersion);
       const ended = new Set(
         [...sessions.values()].filter(({ target }) => target.uid === uid && target.version < belowVersion),
       );
@@ -186,6 +198,7 @@ export function createSessionPool(transport: Transport, clock: Clock, leases: Se
     },
     async close() {
       sweep();
+      sse.close();
       await Promise.all([leases.close(), ...[...new Set(sessions.values())].map(endSession)]);
     },
   };

@@ -10,6 +10,7 @@ import {
   startBehindMcpProxy,
   startBehindSupergateway,
   startEverything,
+  startEverythingOverSse,
 } from '../fixtures/real-servers.ts';
 import { useContract } from './harness.ts';
 
@@ -52,6 +53,17 @@ const cases: RealCase[] = [
     badArgs: { message: 7 },
   },
   {
+    what: 'server-everything over HTTP+SSE',
+    start: () => startEverythingOverSse(),
+    serverName: /everything/,
+    tools: ['echo', 'get-sum'],
+    calls: () => [
+      { name: 'echo', args: { message: 'hello 🐙' }, says: /Echo: hello 🐙/ },
+      { name: 'get-sum', args: { a: 2, b: 40 }, says: /42/ },
+    ],
+    badArgs: { message: 7 },
+  },
+  {
     what: 'server-filesystem behind mcp-proxy',
     start: () => startBehindMcpProxy('mcp-server-filesystem', [directory]),
     serverName: /filesystem/,
@@ -81,6 +93,17 @@ const cases: RealCase[] = [
       { name: 'read_graph', args: {}, says: /"observations"/ },
     ],
     badArgs: { entities: 'none' },
+  },
+  {
+    what: 'server-filesystem behind supergateway over HTTP+SSE',
+    start: () => startBehindSupergateway('mcp-server-filesystem', [directory], {}, 'sse'),
+    serverName: /filesystem/,
+    tools: ['read_text_file', 'list_directory'],
+    calls: () => [
+      { name: 'read_text_file', args: { path: join(directory, 'note.txt') }, says: /^written before$/ },
+      { name: 'list_directory', args: { path: directory }, says: /note\.txt/ },
+    ],
+    badArgs: { path: '/etc/not-allowed' },
   },
 ];
 

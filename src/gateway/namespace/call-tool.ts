@@ -11,9 +11,9 @@ import { checkMirroredParams } from '../check-modern-request.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { fetchTools } from '../list-tools.ts';
 import { reach } from '../reach.ts';
+import { withVia } from '../via-target.ts';
 import { connectionOfName, nameTools } from './aggregate-name.ts';
 import { type ListedTool, listNamespaceTools, type NamespaceCaller, rememberedTools } from './list-tools.ts';
-import { withVia } from './via-target.ts';
 
 /** A `tools/call` on the namespace endpoint. */
 export interface NamespaceCall {

@@ -7,8 +7,8 @@ import type { GatewayDeps } from '../deps.ts';
 import { fetchTools } from '../list-tools.ts';
 import { reach } from '../reach.ts';
 import type { Tool } from '../tool-memory.ts';
+import { withVia } from '../via-target.ts';
 import { nameTools, type ToolAddress } from './aggregate-name.ts';
-import { withVia } from './via-target.ts';
 
 /** A connection that has not told its tools, and why: a code of the table of errors, or `too_many_tools`. */
 interface Unavailable {

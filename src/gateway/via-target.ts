@@ -1,5 +1,5 @@
-import { Secret } from '../../platform/secret.ts';
-import type { ReachedConnection } from '../reach.ts';
+import { Secret } from '../platform/secret.ts';
+import type { ReachedConnection } from './reach.ts';
 
 /**
  * The same connection, asked with the hops that the caller's request has come (`viaHeader`). A namespace may have a

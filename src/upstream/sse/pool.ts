@@ -1,0 +1,215 @@
+import { hash } from 'node:crypto';
+import type { RpcAnswer } from '../../mcp/answer.ts';
+import { latestLegacyRevision } from '../../mcp/revisions.ts';
+import type { Clock } from '../../platform/clock.ts';
+import { ApiError } from '../../platform/errors.ts';
+import type { Transport } from '../exchange.ts';
+import { CredentialsRefused, faultOfError, UpstreamFault } from '../fault.ts';
+import { plainClient } from '../initialize.ts';
+import { type LegacySession, SessionLost, type SessionRequest } from '../legacy-session.ts';
+import type { Target } from '../target.ts';
+import { openSseSession } from './open-session.ts';
+import type { SseSession } from './session.ts';
+
+/**
+ * The pool of sessions over HTTP+SSE for calls without a session of their own. One session per connection and version of
+ * its target, with no client capabilities: nobody here could answer what a server asks.
+ */
+export interface SsePool {
+  /**
+   * Sends a request in the session of `target`, opened if need be; callers that come at once with the same credentials
+   * share one opening. Where the session is lost, another one is opened, once, and the request repeated: it did not run.
+   * Throws UpstreamFault.
+   */
+  request(target: Target, request: SessionRequest): Promise<RpcAnswer>;
+  /** Does `work`, which may be repeated likewise, in the session of `target`. Throws UpstreamFault. */
+  use<T>(target: Target, signal: AbortSignal, work: (session: LegacySession) => Promise<T>): Promise<T>;
+  /** Lets go of the sessions of a connection; calls under way may end. */
+  forget(uid: string): void;
+  /** Closes the sessions of a connection; with `belowVersion`, those of its older targets only. */
+  end(uid: string, belowVersion?: number): void;
+  /** Closes all. */
+  close(): void;
+}
+
+interface Pooled {
+  session: SseSession;
+  target: Target;
+  /** On the clock of `elapsed()`. */
+  usedAt: number;
+  /** Calls under way: while there are any, the session is not idle. */
+  calls: number;
+  /** Takes no more calls, and is closed when those under way have ended. */
+  isRetired: boolean;
+}
+
+interface Opening {
+  target: Target;
+  stop: AbortController;
+  pooled: Promise<Pooled>;
+}
+
+/**
+ * Builds the pool of this process, empty. Every minute it closes sessions idle for `sseSessionIdleMs`. At `sseSessions`,
+ * or `sseSessionsPerOrigin`, it closes the idle one unused the longest; if all are in use, the call is refused.
+ */
+export function createSsePool(transport: Transport, clock: Clock): SsePool {
+  const { limits } = transport;
+  /** Sessions that take calls. */
+  const current = new Map<string, Pooled>();
+  /** All that are open. */
+  const open = new Set<Pooled>();
+  const openings = new Map<string, Opening>();
+  let sweep = clock.after(60_000, sweepIdle);
+
+  const key = ({ uid, version }: Target) => `${uid}:${version}`;
+
+  /** A session outlives the token that opened it, but a refusal of an old token is none of the new one. */
+  const openingKey = (target: Target) => `${key(target)}:${hash('sha256', headersOf(target), 'base64url')}`;
+
+  function keep(target: Target, session: SseSession): Pooled {
+    const pooled = { session, target, usedAt: clock.elapsed(), calls: 0, isRetired: false };
+    const before = current.get(key(target));
+    if (before) retire(before);
+    current.set(key(target), pooled);
+    open.add(pooled);
+    session.ended.addEventListener('abort', () => discard(pooled));
+    if (session.ended.aborted) discard(pooled);
+    return pooled;
+  }
+
+  /** Takes no more calls to it. */
+  function retire(pooled: Pooled): void {
+    pooled.isRetired = true;
+    if (current.get(key(pooled.target)) === pooled) current.delete(key(pooled.target));
+    if (pooled.calls === 0) discard(pooled);
+  }
+
+  function discard(pooled: Pooled): void {
+    open.delete(pooled);
+    if (current.get(key(pooled.target)) === pooled) current.delete(key(pooled.target));
+    void pooled.session.close();
+  }
+
+  /** Whether one more session with `origin` may be opened, after the idle one unused the longest has made way. */
+  function hasRoom(origin: string): boolean {
+    const here = [...open].filter(({ target }) => target.origin === origin);
+    const opening = [...openings.values()];
+    const openingHere = opening.filter(({ target }) => target.origin === origin).length;
+    const isFullHere = here.length + openingHere >= limits.sseSessionsPerOrigin;
+    if (!isFullHere && open.size + opening.length < limits.sseSessions) return true;
+    let least: Pooled | undefined;
+    for (const pooled of isFullHere ? here : open) {
+      if (pooled.calls === 0 && (!least || pooled.usedAt < least.usedAt)) least = pooled;
+    }
+    if (least) discard(least);
+    return least !== undefined;
+  }
+
+  function openFor(target: Target): Promise<Pooled> {
+    const name = openingKey(target);
+    const known = openings.get(name);
+    if (known) return known.pooled;
+    if (!hasRoom(target.origin)) return Promise.reject(new PoolFull());
+    const stop = new AbortController();
+    const deadline = AbortSignal.any([stop.signal, AbortSignal.timeout(limits.probeMs)]);
+    const pooled = openSseSession(transport, target, plainClient(latestLegacyRevision), deadline)
+      .then((session) => keep(target, session))
+      .finally(() => openings.delete(name));
+    openings.set(name, { target, stop, pooled });
+    return pooled;
+  }
+
+  async function acquire(target: Target, signal: AbortSignal): Promise<Pooled> {
+    const known = current.get(key(target));
+    if (known && !known.session.isSilent) return known;
+    if (known) retire(known);
+    return withSignal(openFor(target), signal);
+  }
+
+  async function workIn<T>(
+    pooled: Pooled,
+    target: Target,
+    work: (session: LegacySession) => Promise<T>,
+  ): Promise<T> {
+    pooled.calls++;
+    try {
+      pooled.session.retarget(target);
+      return await work(pooled.session);
+    } finally {
+      pooled.calls--;
+      pooled.usedAt = clock.elapsed();
+      if (pooled.isRetired && pooled.calls === 0) discard(pooled);
+    }
+  }
+
+  function sweepIdle(): void {
+    const before = clock.elapsed() - limits.sseSessionIdleMs;
+    for (const pooled of open) if (pooled.calls === 0 && pooled.usedAt < before) discard(pooled);
+    sweep = clock.after(60_000, sweepIdle);
+  }
+
+  function stopOpenings(isMeant: (target: Target) => boolean): void {
+    for (const { target, stop } of openings.values()) {
+      if (isMeant(target)) stop.abort(new UpstreamFault('cut_off', 'the session was ended'));
+    }
+  }
+
+  return {
+    request(target, request) {
+      return this.use(target, request.signal, (session) => session.request(request));
+    },
+    async use(target, signal, work) {
+      const pooled = await acquire(target, signal);
+      try {
+        return await workIn(pooled, target, work);
+      } catch (fault) {
+        // A server that knows the session by its first token refuses the next one, and did not run the call either.
+        const isOutdated =
+          fault instanceof CredentialsRefused && headersOf(pooled.target) !== headersOf(target);
+        if (!isOutdated && !(fault instanceof SessionLost)) throw fault;
+        retire(pooled);
+        return workIn(await acquire(target, signal), target, work);
+      }
+    },
+    forget(uid) {
+      stopOpenings((target) => target.uid === uid);
+      for (const pooled of open) if (pooled.target.uid === uid) retire(pooled);
+    },
+    end(uid, belowVersion = Number.POSITIVE_INFINITY) {
+      const isMeant = (target: Target) => target.uid === uid && target.version < belowVersion;
+      stopOpenings(isMeant);
+      for (const pooled of open) if (isMeant(pooled.target)) discard(pooled);
+    },
+    close() {
+      sweep();
+      stopOpenings(() => true);
+      for (const pooled of open) discard(pooled);
+    },
+  };
+}
+
+/** Every session that may be open is in use; the call was not sent. */
+class PoolFull extends UpstreamFault {
+  constructor() {
+    super('busy', 'too many sessions with this upstream are in use');
+  }
+
+  override toApiError(): ApiError {
+    return new ApiError('rate_limited', { message: 'Too many sessions with this upstream are in use.' });
+  }
+}
+
+function headersOf({ headers }: Target): string {
+  return headers.reveal().join('\n');
+}
+
+/** Waits for what others wait for too, but only as long as `signal` lets it. */
+function withSignal<T>(shared: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(faultOfError(signal.reason));
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort);
+    shared.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
+}
