@@ -35,6 +35,7 @@ import type { Logger } from './platform/logger.ts';
 import type { Secret } from './platform/secret.ts';
 import { openStore } from './platform/store/store.ts';
 import { ChangeFeed } from './upstream/change-feed.ts';
+import { Circuits } from './upstream/circuits.ts';
 import { createSessionLeases } from './upstream/session-leases.ts';
 import { createSessionPool } from './upstream/sessions.ts';
 import { createSsePool } from './upstream/sse/pool.ts';
@@ -95,6 +96,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     const feed = new ChangeFeed();
     const leases = createSessionLeases(transport, clock, feed);
     const sessions = createSessionPool(transport, clock, leases, createSsePool(transport, clock));
+    const circuits = new Circuits(clock, limits);
     const courier = createCourier({ store, keyring, clock, limits, log, transport, stopping: stop.signal });
     const oauth = {
       fetch: createGuardedFetch(dispatcher, limits),
@@ -111,6 +113,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       log,
       transport,
       sessions,
+      circuits,
       oauth,
       wakeCourier: courier.wake,
       stopping: stop.signal,

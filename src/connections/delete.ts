@@ -22,5 +22,6 @@ export async function deleteConnection(deps: ConnectionsDeps, namespace: string,
     return transaction.deleteFrom('connections').where('uid', '=', uid).executeTakeFirst();
   });
   if (deleted.numDeletedRows === 0n) throw new ApiError('connection_not_found');
+  deps.circuits.reset(uid);
   await Promise.all([deps.sessions.end(uid), grant && revokeGrant(deps, grant)]);
 }

@@ -4,6 +4,7 @@ import type { Keyring } from '../platform/keyring.ts';
 import type { Limits } from '../platform/limits.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { Store } from '../platform/store/store.ts';
+import type { Circuits } from '../upstream/circuits.ts';
 import type { Transport } from '../upstream/exchange.ts';
 import type { SessionPool } from '../upstream/sessions.ts';
 
@@ -16,6 +17,8 @@ export interface ConnectionsDeps {
   log: Logger;
   transport: Transport;
   sessions: SessionPool;
+  /** Which upstreams are left alone for the moment. */
+  circuits: Circuits;
   oauth: OAuthDeps;
   /** Tells the courier of webhooks that there is something to deliver. */
   wakeCourier: () => void;

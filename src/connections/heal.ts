@@ -1,4 +1,4 @@
-import { CredentialsRefused, UpstreamFault } from '../upstream/fault.ts';
+import { CredentialsRefused, UpstreamBusy, UpstreamFault } from '../upstream/fault.ts';
 import { type Connection, fromRow } from './connection.ts';
 import { type CredentialedDeps, maxRecoveries, type ResolvedConnection } from './credentials.ts';
 import { adoptSession, type Finding, failed, probe, releaseSession, wasRefused } from './probe.ts';
@@ -27,7 +27,7 @@ export interface Healer {
  * Faults of a sweep or a probe are logged, not thrown.
  */
 export function createHealer(deps: CredentialedDeps): Healer {
-  const { store, credentials, clock, limits, log, sessions, stopping } = deps;
+  const { store, credentials, clock, limits, log, sessions, circuits, stopping } = deps;
   const running = new Map<string, Promise<void>>();
   const leaseMs = limits.lookMs + 30_000;
   let cancelTimer = () => {};
@@ -108,6 +108,7 @@ export function createHealer(deps: CredentialedDeps): Healer {
     const { probeClaim, probeAt, status } = connection;
     // Its user must act first; only a login that was just completed asks for a probe (finish-login.ts).
     if (isWaiting(status) && probeAt === null) return;
+    if (circuits.pausedMs(uid) > 0) return putOff(connection);
     const leftMs = (probeClaim ?? 0) - clock.now();
     // Longer than any claim is made, whosever clock is ahead a little: the clock has gone back since.
     if (leftMs > 0 && leftMs <= 2 * leaseMs) return;
@@ -132,11 +133,26 @@ export function createHealer(deps: CredentialedDeps): Healer {
     }
   }
 
+  /** The upstream has asked to be left alone: a probe is a call like any other. */
+  async function putOff({ uid, targetVersion }: Connection): Promise<void> {
+    await store.db
+      .updateTable('connections')
+      // The sweep takes what is further off for the work of a clock that has gone back.
+      .set({ probe_at: clock.now() + Math.min(circuits.pausedMs(uid), limits.healMaxMs) })
+      .where('uid', '=', uid)
+      .where('target_version', '=', targetVersion)
+      .where('probe_at', '<=', clock.now())
+      .execute();
+  }
+
   async function probeClaimed(connection: Connection): Promise<void> {
     const { uid, statusAt, probeAttempt } = connection;
     const probed = await probeAsBefore(connection);
     if (!probed) return;
     const finding = { ...probed.finding, at: Math.max(probed.finding.at, statusAt) };
+    if (finding.learned) circuits.succeeded(uid);
+    const { targetVersion: version } = probed.connection;
+    if (finding.fault instanceof UpstreamBusy) circuits.failed({ uid, version }, finding.fault);
     const found = { status: finding.status, columns: findingColumns(finding, probeAttempt, deps) };
     const stored = await storeFinding(deps, probed.connection, found, { unlessNewer: true });
     if (stored) {

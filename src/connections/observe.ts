@@ -44,11 +44,13 @@ export function createObserver(deps: ConnectionsDeps, healer: Healer, resolver: 
 
   return {
     succeeded(connection) {
+      deps.circuits.succeeded(connection.uid);
       // The call may have begun before somebody else changed the status, so what it knew then does not count.
       if (resolver.peek(connection)?.status.state === 'connected') return;
       inBackground(store(connection, { state: 'connected' }));
     },
     failed(connection, fault) {
+      deps.circuits.failed({ uid: connection.uid, version: connection.targetVersion }, fault);
       if (fault.kind === 'busy') return;
       if (!fault.decisive) {
         inBackground(healer.probeNow(connection));

@@ -142,6 +142,7 @@ async function updateConnection(
     releaseSession(sessions, finding);
     return undefined;
   }
+  deps.circuits.reset(uid);
   if (isNewTarget) await sessions.end(uid, version);
   adoptSession(sessions, finding);
   return settle(deps, row, finding.login);

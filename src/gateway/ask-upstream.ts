@@ -14,6 +14,7 @@ export async function askUpstream<T>(
   work: (current: ReachedConnection) => Promise<T>,
   recoveries = 0,
 ): Promise<T> {
+  deps.circuits.enter(reached.target, caller);
   try {
     const result = await work(reached);
     deps.observer.succeeded(reached.connection);

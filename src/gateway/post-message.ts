@@ -85,17 +85,18 @@ function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection
   const { protocol } = reached.connection;
   const via = viaHeader(headers.via);
   if (downstream.response.destroyed) return undefined;
+  if (era === 'modern' && !protocol.modern) {
+    if (!protocol.legacy) throw revisionMismatch(revision, protocol.sse as string);
+    return serveModern(
+      deps,
+      { message, revision, headers, organizationId: post.organizationId },
+      reached,
+      downstream,
+    );
+  }
+  deps.circuits.enter(reached.target, downstream);
   if (era === 'modern') {
     // A session id from a modern caller is a leftover, and ignored (MCP 2026-07-28, streamable-http).
-    if (!protocol.modern) {
-      if (!protocol.legacy) throw revisionMismatch(revision, protocol.sse as string);
-      return serveModern(
-        deps,
-        { message, revision, headers, organizationId: post.organizationId },
-        reached,
-        downstream,
-      );
-    }
     const call = {
       target: reached.target,
       body,

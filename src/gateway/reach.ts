@@ -46,6 +46,8 @@ export async function recover(
   recoveries: number,
 ): Promise<ReachedConnection> {
   const { connection } = used;
+  // A refusal is an answer.
+  deps.circuits.succeeded(connection.uid);
   const again = await withTruth(deps, connection, () => deps.credentials.recover(used, refusal));
   if (!again) return refuseCurrent(deps, connection, refuse);
   if (recoveries >= maxRecoveries) throw refusal.toApiError();
@@ -68,6 +70,7 @@ async function reachSlowly(
     const fresh = await withTruth(deps, connection, () => deps.credentials.openFresh(connection));
     return fresh ? ready(fresh, refuse) : refuseCurrent(deps, connection, refuse);
   }
+  deps.circuits.enter(found.target, found);
   await deps.healer.probeNow(connection);
   const probed = await deps.resolver.resolve(namespace, id);
   if (!probed) throw new ApiError('connection_not_found');
@@ -87,7 +90,8 @@ async function withTruth<T>(deps: GatewayDeps, connection: Connection, work: () 
     return await work();
   } catch (error) {
     if (!(error instanceof UpstreamFault)) throw error;
-    deps.observer.failed(connection, error);
+    // Renewing a token asks the authorization server, which is not the upstream.
+    deps.observer.failed(connection, error.notOnTheWay());
     throw error.toApiError();
   }
 }

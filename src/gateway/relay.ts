@@ -340,6 +340,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     const sent = this.#response.headersSent;
     this.#finish();
     this.#controller?.abort(fault);
+    if (this.#status !== 0) fault.notOnTheWay();
     if (sent) {
       this.#entry.failed(fault.toApiError().code);
       if (this.#isEvents && !this.#call.isResumable) {

@@ -63,6 +63,7 @@ async function stream(
 ): Promise<void> {
   const { reached, upstreamId } = session;
   const { headers } = request;
+  deps.circuits.enter(reached.target, downstream);
   if (!deps.streams.add(reached.target.origin, downstream.response)) {
     throw new ApiError('rate_limited', {
       message: 'Too many streams of this server are open. Close one first.',

@@ -234,7 +234,7 @@ export const errorTable = {
     status: 429,
     rpc: 42901,
     message: 'The upstream asks to slow down.',
-    when: 'The upstream answered 429, or as many calls, streams or sessions wait for it as may.',
+    when: 'The upstream answered 429, or 503 with `Retry-After`, just now or to a call before; or as many calls, streams or sessions wait for it as may.',
     remedy: 'Wait for `Retry-After`, or a moment.',
   },
   head_too_large: {
@@ -271,6 +271,14 @@ export const errorTable = {
     message: 'The upstream did not answer in time.',
     when: 'A time limit passed before the upstream’s answer was whole.',
     remedy: 'Try again; the status of the connection tells whether the upstream is alive.',
+  },
+  circuit_open: {
+    status: 503,
+    rpc: 50302,
+    message: 'The upstream could not be called several times in a row. It is tried again in a moment.',
+    when: 'Call after call did not get as far as an answer (refused, reset, timed out, 502, 503, 504), so for a moment none is made.',
+    remedy:
+      'Wait for `Retry-After`: then one call tries. The status of the connection says what is wrong; a PUT tries at once.',
   },
   shutting_down: {
     status: 503,

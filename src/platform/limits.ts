@@ -48,6 +48,16 @@ export const defaultLimits = {
   callTimeoutMaxMs: 3_600_000,
   idleTimeoutMaxMs: 3_600_000,
   maxCallMaxMs: 24 * 60 * 60_000,
+  /** Failures in a row that open the circuit of a connection, and how long it must have been failing. */
+  circuitFailures: 5,
+  circuitFailingMs: 500,
+  /** Backoff of an open circuit: when the next call may try. */
+  circuitOpenMinMs: 1_000,
+  circuitOpenMaxMs: 30_000,
+  /** Longest pause that an upstream is given when it asks for one (Retry-After). */
+  retryAfterMaxMs: 5 * 60_000,
+  /** Connections of which one process knows that their upstream fails or wants a pause. */
+  circuits: 10_000,
   /** How long a session of a legacy caller lasts. */
   callerSessionMs: 24 * 60 * 60_000,
   /** Streams of callers that one upstream origin may have open: half of its sockets, which calls need too. */

@@ -38,6 +38,7 @@ export async function exchange(
   signal: AbortSignal,
 ): Promise<Exchange> {
   const id = message.id as RequestId | undefined;
+  let isReached = false;
   try {
     const response = await post(
       dispatcher,
@@ -47,6 +48,7 @@ export async function exchange(
       signal,
       limits.redirects,
     );
+    isReached = true;
     const { statusCode: status, body } = response;
     const shared = {
       status,
@@ -62,7 +64,8 @@ export async function exchange(
     return { ...shared, answer: await readBody(body, contentType, id, status, limits) };
   } catch (error) {
     // An abort error names no cause; the signal knows whether it was the time limit.
-    throw faultOfError(signal.aborted ? (signal.reason ?? error) : error);
+    const fault = faultOfError(signal.aborted ? (signal.reason ?? error) : error);
+    throw isReached ? fault.notOnTheWay() : fault;
   }
 }
 

@@ -1,6 +1,7 @@
 import { mediaType } from '../mcp/headers.ts';
 import { EgressDenied } from '../platform/egress/address-policy.ts';
 import { ApiError } from '../platform/errors.ts';
+import type { RetryAfter } from './retry-after.ts';
 import { shownPath, type Target } from './target.ts';
 
 /**
@@ -9,7 +10,7 @@ import { shownPath, type Target } from './target.ts';
  * - `timeout`, `cut_off`, `server_error`: one call failed; whether the upstream is well, a probe must tell
  * - `wrong_answer`: whatever lives there, it is no MCP server at that address
  * - `refused_credentials`: 401 or 403
- * - `busy`: 429, which says nothing against it
+ * - `busy`: 429, or 503 with Retry-After, which says nothing against it
  */
 export type FaultKind =
   | 'unreachable'
@@ -20,6 +21,9 @@ export type FaultKind =
   | 'refused_credentials'
   | 'busy';
 
+/** Statuses by which a proxy, or the server's host, says that the server behind it was not reached (RFC 9110 §15.6). */
+const gatewayStatuses = new Set([502, 503, 504]);
+
 /** An upstream failed. `message` is for people, and carries no secret: no query, no header, no answer text. */
 export class UpstreamFault extends Error {
   readonly kind: FaultKind;
@@ -27,6 +31,8 @@ export class UpstreamFault extends Error {
   readonly decisive: boolean;
   /** The HTTP status that it answered, where that is the fault. */
   readonly status: number | undefined;
+  /** It failed before anything of an answer came, or whoever stands before it said so: what opens a circuit. */
+  onTheWay: boolean;
 
   constructor(kind: FaultKind, message: string, cause?: unknown, status?: number) {
     super(message, { cause });
@@ -34,6 +40,17 @@ export class UpstreamFault extends Error {
     this.kind = kind;
     this.status = status;
     this.decisive = kind === 'unreachable' || kind === 'wrong_answer' || kind === 'refused_credentials';
+    this.onTheWay =
+      kind === 'timeout' ||
+      kind === 'cut_off' ||
+      (kind === 'server_error' && status !== undefined && gatewayStatuses.has(status)) ||
+      (kind === 'unreachable' && !(cause instanceof EgressDenied));
+  }
+
+  /** The same of an upstream that was reached, or of another server than the upstream: it opens no circuit. */
+  notOnTheWay(): this {
+    this.onTheWay = false;
+    return this;
   }
 
   /** What a caller of the data plane is told. */
@@ -67,16 +84,16 @@ export class CredentialsRefused extends UpstreamFault {
 export const refusedCredentials = 'upstream refused the credentials';
 
 /** The upstream asks to slow down: it is well, and the caller is told when to come again. */
-class UpstreamBusy extends UpstreamFault {
-  readonly #retryAfter: string | undefined;
+export class UpstreamBusy extends UpstreamFault {
+  readonly retryAfter: RetryAfter;
 
-  constructor(retryAfter: string | undefined) {
-    super('busy', 'upstream asks to slow down (429)');
-    this.#retryAfter = retryAfter;
+  constructor(status: number, retryAfter: RetryAfter) {
+    super('busy', `upstream asks to slow down (${status})`, undefined, status);
+    this.retryAfter = retryAfter;
   }
 
   override toApiError(): ApiError {
-    const retryAfter = this.#retryAfter;
+    const { retryAfter } = this;
     return new ApiError(
       'rate_limited',
       retryAfter === undefined ? {} : { headers: { 'retry-after': retryAfter } },
@@ -98,7 +115,8 @@ export function faultOfStatus(
   target: Target,
   { retryAfter, challenge }: { retryAfter: string | undefined; challenge: string | undefined },
 ): UpstreamFault {
-  if (status === 429) return new UpstreamBusy(retryAfter);
+  if (status === 429 || (status === 503 && retryAfter !== undefined))
+    return new UpstreamBusy(status, retryAfter);
   if (status === 401 || status === 403) return new CredentialsRefused(status, challenge);
   const message = `upstream answered ${status} at ${shownPath(target)}`;
   return new UpstreamFault(status >= 500 ? 'server_error' : 'wrong_answer', message, undefined, status);

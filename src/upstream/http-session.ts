@@ -64,14 +64,18 @@ class HttpSession implements LegacySession {
     const id = `b-${(this.#lastId++).toString(36)}`;
     const message = { jsonrpc: '2.0', id, method, ...(params === undefined ? {} : { params }) };
     const either = AbortSignal.any([signal, this.ended]);
+    let isReached = false;
     try {
       const { dispatcher, limits } = this.#transport;
       const body = JSON.stringify(message);
       const response = await post(dispatcher, this.#target, body, this.#headers, either, limits.redirects);
+      isReached = true;
       return await this.#readAnswer(response, id, onMessage, either);
     } catch (error) {
       if (signal.aborted) tellCancelled(this.#transport, this.#target, this.#headers, id);
-      throw faultOfError(either.aborted ? (either.reason ?? error) : error);
+      const fault = faultOfError(either.aborted ? (either.reason ?? error) : error);
+      // A status of a proxy speaks for itself.
+      throw isReached && fault.kind !== 'server_error' ? fault.notOnTheWay() : fault;
     }
   }
 

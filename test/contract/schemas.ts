@@ -200,7 +200,13 @@ const connectErrors = {
   414: errorSchema,
   415: errorSchema,
 };
-const upstreamErrors = { 422: errorSchema, 429: errorSchema, 502: errorSchema, 504: errorSchema };
+const upstreamErrors = {
+  422: errorSchema,
+  429: errorSchema,
+  502: errorSchema,
+  503: errorSchema,
+  504: errorSchema,
+};
 const registryErrors = {
   400: registryErrorSchema,
   401: registryErrorSchema,
@@ -213,7 +219,7 @@ const registryErrors = {
 /** An id that does not decode is refused before there is a route, and so in the general shape. */
 const registryItemErrors = { ...registryErrors, 400: errorSchema };
 const rpcErrors = Object.fromEntries(
-  [400, 401, 403, 404, 405, 409, 413, 414, 415, 429, 502, 504].map((status) => [status, rpcErrorSchema]),
+  [400, 401, 403, 404, 405, 409, 413, 414, 415, 429, 502, 503, 504].map((status) => [status, rpcErrorSchema]),
 );
 
 /** By `METHOD /path`, then status. A status that is not here is a breach by itself. */

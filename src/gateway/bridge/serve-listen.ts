@@ -31,6 +31,7 @@ export async function serveListen(
       message: 'Too many streams of this server are open. Close one first.',
     });
   }
+  deps.circuits.enter(target, stream.left);
   // Subscriptions belong to a session, so this one is not shared.
   const lease = await deps.leases.lease(target, clientOf(passage), true);
   const { session } = lease;

@@ -137,6 +137,7 @@ async function begin(
 
 function borrow(deps: GatewayDeps, passage: ModernPassage, { target }: ReachedConnection): Promise<Lease> {
   // Log messages belong to a session as a whole.
+  deps.circuits.enter(target, passage.stream.left);
   const wantsLogs = readEnvelope(passage.message.params).logLevel !== undefined;
   return deps.leases.lease(target, clientOf(passage), wantsLogs);
 }

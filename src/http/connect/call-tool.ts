@@ -24,6 +24,9 @@ export function callToolRoute(app: App, deps: HttpDeps): void {
           ...commonErrors,
           422: errorSchema.describe('The upstream refused the call, or the connection waits for its user'),
           502: errorSchema.describe('The upstream failed'),
+          503: errorSchema.describe(
+            'The upstream failed several times in a row and is left alone for a moment',
+          ),
           504: errorSchema.describe('The upstream was too slow'),
         },
       },

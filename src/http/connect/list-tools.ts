@@ -19,6 +19,9 @@ export function listToolsRoute(app: App, deps: HttpDeps): void {
           ...commonErrors,
           422: errorSchema.describe('The connection waits for its user'),
           502: errorSchema.describe('The upstream failed'),
+          503: errorSchema.describe(
+            'The upstream failed several times in a row and is left alone for a moment',
+          ),
           504: errorSchema.describe('The upstream was too slow'),
         },
       },
