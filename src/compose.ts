@@ -9,6 +9,8 @@ import { createObserver } from './connections/observe.ts';
 import { createResolver } from './connections/resolve.ts';
 import { createSetupTickets } from './connections/setup/ticket.ts';
 import { createCourier } from './connections/webhooks/deliver.ts';
+import { LiveSessions } from './gateway/bridge/live-sessions.ts';
+import { openSessionWishes } from './gateway/bridge/session-wishes.ts';
 import { createSuspendedCalls } from './gateway/bridge/suspended-calls.ts';
 import { createCallerSessions } from './gateway/caller-sessions.ts';
 import { Deadlines } from './gateway/deadlines.ts';
@@ -130,6 +132,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     const relay = { dispatcher, limits, deadlines, elapsed: clock.elapsed };
     const streams = new OpenStreams(limits.streamsPerOrigin);
     const tickets = createSetupTickets(keyring, clock, limits, publicUrl);
+    const live = new LiveSessions();
     const gateway = {
       ...connections,
       resolver,
@@ -147,6 +150,8 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       leases,
       feed,
       suspended: createSuspendedCalls(keyring, clock.now, limits),
+      live,
+      wishes: await openSessionWishes(store, clock, limits, (idHash) => live.changed(idHash)),
       setupUrl: tickets.urlOf,
     };
 

@@ -5,13 +5,14 @@ import { type ReachedConnection, type RefuseWaiting, recover } from './reach.ts'
 
 /**
  * Runs `work`, which asks the upstream, and again with renewed credentials if they were refused. Keeps the status
- * true. Throws ApiError.
+ * true. `refuse` says that the connection waits for its user, as `.tools` does unless told. Throws ApiError.
  */
 export async function askUpstream<T>(
   deps: GatewayDeps,
   reached: ReachedConnection,
   caller: AbortSignal,
   work: (current: ReachedConnection) => Promise<T>,
+  refuse: RefuseWaiting = refuseWaitingTools(deps),
   recoveries = 0,
 ): Promise<T> {
   deps.circuits.enter(reached.target, caller);
@@ -22,8 +23,8 @@ export async function askUpstream<T>(
   } catch (error) {
     if (!(error instanceof UpstreamFault)) throw error;
     if (error instanceof CredentialsRefused && !caller.aborted) {
-      const again = await recover(deps, reached, error, refuseWaitingTools(deps), recoveries);
-      return askUpstream(deps, again, caller, work, recoveries + 1);
+      const again = await recover(deps, reached, error, refuse, recoveries);
+      return askUpstream(deps, again, caller, work, refuse, recoveries + 1);
     }
     if (!caller.aborted) deps.observer.failed(reached.connection, error);
     throw error.toApiError();

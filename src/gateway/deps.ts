@@ -5,6 +5,8 @@ import type { Observer } from '../connections/observe.ts';
 import type { Resolver } from '../connections/resolve.ts';
 import type { ChangeFeed } from '../upstream/change-feed.ts';
 import type { SessionLeases } from '../upstream/session-leases.ts';
+import type { LiveSessions } from './bridge/live-sessions.ts';
+import type { SessionWishes } from './bridge/session-wishes.ts';
 import type { SuspendedCalls } from './bridge/suspended-calls.ts';
 import type { CallerSessions } from './caller-sessions.ts';
 import type { OpenStreams } from './open-streams.ts';
@@ -20,10 +22,13 @@ export interface GatewayDeps extends CredentialedDeps {
   callerSessions: CallerSessions;
   streams: OpenStreams;
   toolMemory: ToolMemory;
-  /** The bridge: sessions on loan, what upstreams say of their changes, calls that wait for their users. */
+  /** The bridge: sessions on loan, what upstreams say of their changes, calls that wait for their users,
+   * and what is under way and wished for in sessions of legacy callers. */
   leases: SessionLeases;
   feed: ChangeFeed;
   suspended: SuspendedCalls;
+  live: LiveSessions;
+  wishes: SessionWishes;
   /** Where the user of a connection does what it waits for: a capability of its own, made anew each time. */
   setupUrl: (connection: Connection) => string;
 }

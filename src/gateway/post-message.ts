@@ -8,9 +8,11 @@ import { CredentialsRefused, faultOfError, faultOfStatus, isFaultStatus } from '
 import { maySayLostSession } from '../upstream/lost-session.ts';
 import { type PooledSession, pooledRevision } from '../upstream/sessions.ts';
 import { answerError, refuseWaiting } from './answer-mcp.ts';
+import type { ClientSession } from './bridge/legacy-post.ts';
+import { serveLegacy } from './bridge/serve-legacy.ts';
 import { serveModern } from './bridge/serve-modern.ts';
 import { rejectionOf } from './caller-fault.ts';
-import { ownerOf } from './caller-sessions.ts';
+import { ownerOf, sessionHash } from './caller-sessions.ts';
 import type { GatewayDeps } from './deps.ts';
 import { parseBody } from './parse-body.ts';
 import { type ReachedConnection, reach, recover } from './reach.ts';
@@ -85,17 +87,16 @@ function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection
   const { protocol } = reached.connection;
   const via = viaHeader(headers.via);
   if (downstream.response.destroyed) return undefined;
-  if (era === 'modern' && !protocol.modern) {
-    if (!protocol.legacy) throw revisionMismatch(revision, protocol.sse as string);
-    return serveModern(
-      deps,
-      { message, revision, headers, organizationId: post.organizationId },
-      reached,
-      downstream,
-    );
-  }
-  deps.circuits.enter(reached.target, downstream);
   if (era === 'modern') {
+    if (!protocol.modern) {
+      return serveModern(
+        deps,
+        { message, revision, headers, organizationId: post.organizationId },
+        reached,
+        downstream,
+      );
+    }
+    deps.circuits.enter(reached.target, downstream);
     // A session id from a modern caller is a leftover, and ignored (MCP 2026-07-28, streamable-http).
     const call = {
       target: reached.target,
@@ -111,14 +112,13 @@ function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection
   const session = ownSession(headers);
   if (protocol.sse) {
     if (session !== undefined) throw new ApiError('session_not_found');
+    deps.circuits.enter(reached.target, downstream);
     return serveSse(deps, { message, headers }, reached, downstream);
   }
-  if (session !== undefined) {
-    sendInOwnSession(deps, passage, reached, via, session);
-    return undefined;
-  }
-  if (!protocol.legacy) throw revisionMismatch(revision, protocol.modern as string);
+  if (session !== undefined) return sendInOwnSession(deps, passage, reached, via, session);
+  if (!protocol.legacy) return bridgeLegacy(deps, passage, reached, undefined);
 
+  deps.circuits.enter(reached.target, downstream);
   if (message.method === 'initialize') {
     if (headers[sessionHeader] === statelessSession) return answerInitialize(deps, passage, reached);
     openOwnSession(deps, passage, reached, via);
@@ -169,10 +169,16 @@ function sendInOwnSession(
   reached: ReachedConnection,
   via: readonly string[],
   session: string,
-): void {
-  const { post, message } = passage;
-  const upstreamId = deps.callerSessions.open(ownerOf(reached.connection, post.organizationId), session);
-  if (upstreamId === undefined) throw new ApiError('session_not_found');
+): Promise<void> | undefined {
+  const { post, message, downstream } = passage;
+  const owner = ownerOf(reached.connection, post.organizationId);
+  const upstreamId = deps.callerSessions.open(owner, session);
+  if (upstreamId === undefined) {
+    const client = deps.callerSessions.openClient(owner, session);
+    if (!client || !reached.connection.protocol.modern) throw new ApiError('session_not_found');
+    return bridgeLegacy(deps, passage, reached, { idHash: sessionHash(session), client });
+  }
+  deps.circuits.enter(reached.target, downstream);
   const call = {
     target: reached.target,
     body: post.body,
@@ -183,6 +189,25 @@ function sendInOwnSession(
     replacedId: undefined,
   };
   send(deps, passage, reached, call, undefined, () => {});
+  return undefined;
+}
+
+/** A legacy caller in front of an upstream that is modern only. */
+function bridgeLegacy(
+  deps: GatewayDeps,
+  { post, message, downstream }: Passage,
+  reached: ReachedConnection,
+  session: ClientSession | undefined,
+): Promise<void> {
+  const { headers, body, organizationId } = post;
+  const isStateless = headers[sessionHeader] === statelessSession;
+  return serveLegacy(
+    deps,
+    { message, body, headers, organizationId, session },
+    reached,
+    downstream,
+    isStateless,
+  );
 }
 
 /** A pooled session has been initialized with the upstream; its result is the caller's answer. */
@@ -333,11 +358,4 @@ function fail(deps: GatewayDeps, passage: Passage, reached: ReachedConnection, e
   }
   deps.observer.failed(reached.connection, fault);
   answerError(deps, downstream, message.id, fault.toApiError());
-}
-
-function revisionMismatch(caller: string, upstream: string): ApiError {
-  return new ApiError('revision_mismatch', {
-    message: `The caller speaks MCP ${caller}, the upstream ${upstream}. Call in ${upstream}, or use .tools, which speaks both.`,
-    data: { requested: caller, supported: [upstream] },
-  });
 }

@@ -3,9 +3,11 @@ import { forwardedHeaders, sessionHeader, singleValue, statelessSession } from '
 import { ApiError } from '../platform/errors.ts';
 import { redirectPath } from '../upstream/exchange.ts';
 import { CredentialsRefused, isFaultStatus, type UpstreamFault } from '../upstream/fault.ts';
+import type { LegacyClient } from '../upstream/legacy-session.ts';
 import type { Target } from '../upstream/target.ts';
 import { answerError, refuseWaiting } from './answer-mcp.ts';
-import { ownerOf } from './caller-sessions.ts';
+import { serveSessionStream } from './bridge/serve-session-stream.ts';
+import { ownerOf, sessionHash } from './caller-sessions.ts';
 import type { GatewayDeps } from './deps.ts';
 import { openStream } from './open-stream.ts';
 import { type ReachedConnection, reach, recover } from './reach.ts';
@@ -20,25 +22,44 @@ export interface SessionRequest {
   headers: IncomingHttpHeaders;
 }
 
-/** A request with its session found. */
-interface InSession {
+/** A request with its session found: one of the upstream's, or of the bridge's for an upstream that keeps none. */
+type InSession = UpstreamSession | BridgedSession;
+
+interface UpstreamSession {
   reached: ReachedConnection;
   /** The caller's id, and the upstream's. */
   id: string;
   upstreamId: string;
 }
 
+interface BridgedSession {
+  reached: ReachedConnection;
+  id: string;
+  client: LegacyClient;
+}
+
 /** Answers a GET with the upstream's stream of the caller's session. 405 without one, 404 with an unknown. Never throws. */
 export function getStream(deps: GatewayDeps, request: SessionRequest, downstream: Downstream): void {
   findSession(deps, request)
-    .then((session) => stream(deps, request, session, downstream))
+    .then((session) =>
+      'client' in session
+        ? serveSessionStream(
+            deps,
+            { ...session, idHash: sessionHash(session.id) },
+            session.reached,
+            downstream,
+          )
+        : stream(deps, request, session, downstream),
+    )
     .catch((error: unknown) => answerError(deps, downstream, undefined, error));
 }
 
 /** Answers a DELETE: ends the caller's session at the upstream, and here in any case. Never throws. */
 export function deleteSession(deps: GatewayDeps, request: SessionRequest, downstream: Downstream): void {
   findSession(deps, request)
-    .then((session) => end(deps, request, session, downstream))
+    .then((session) =>
+      'client' in session ? endBridged(deps, session, downstream) : end(deps, request, session, downstream),
+    )
     .catch((error: unknown) => answerError(deps, downstream, undefined, error));
 }
 
@@ -49,15 +70,30 @@ async function findSession(deps: GatewayDeps, request: SessionRequest): Promise<
   }
   const { namespace, connectionId, organizationId } = request;
   const reached = await reach(deps, namespace, connectionId, refuseWaiting(deps));
-  const upstreamId = deps.callerSessions.open(ownerOf(reached.connection, organizationId), id);
-  if (upstreamId === undefined) throw new ApiError('session_not_found');
-  return { reached, id, upstreamId };
+  const owner = ownerOf(reached.connection, organizationId);
+  const upstreamId = deps.callerSessions.open(owner, id);
+  if (upstreamId !== undefined) return { reached, id, upstreamId };
+  const client = deps.callerSessions.openClient(owner, id);
+  if (client && reached.connection.protocol.modern) return { reached, id, client };
+  throw new ApiError('session_not_found');
+}
+
+async function endBridged(
+  deps: GatewayDeps,
+  { id }: BridgedSession,
+  { response, headers }: Downstream,
+): Promise<void> {
+  const idHash = sessionHash(id);
+  await deps.callerSessions.end(id);
+  await deps.wishes.forget(idHash);
+  deps.live.end(idHash);
+  response.writeHead(204, headers).end();
 }
 
 async function stream(
   deps: GatewayDeps,
   request: SessionRequest,
-  session: InSession,
+  session: UpstreamSession,
   downstream: Downstream,
   recoveries = 0,
 ): Promise<void> {
@@ -98,7 +134,7 @@ async function stream(
 async function end(
   deps: GatewayDeps,
   request: SessionRequest,
-  { reached, id, upstreamId }: InSession,
+  { reached, id, upstreamId }: UpstreamSession,
   { response, headers: shared }: Downstream,
 ): Promise<void> {
   const { headers } = request;

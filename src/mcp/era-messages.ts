@@ -76,9 +76,29 @@ export function toLegacyParams(params: Fields | undefined): Fields | undefined {
   return meta.length > 0 ? { ...rest, _meta: Object.fromEntries(meta) } : rest;
 }
 
+/** The params of a legacy request in a modern envelope. */
+export function toModernParams(params: Fields | undefined, revision: string, envelope: Envelope): Fields {
+  const meta: Fields = {
+    ...fieldsOf(params?._meta),
+    [`${prefix}protocolVersion`]: revision,
+    [`${prefix}clientCapabilities`]: envelope.capabilities,
+  };
+  if (envelope.clientInfo) meta[`${prefix}clientInfo`] = envelope.clientInfo;
+  if (envelope.logLevel !== undefined) meta[`${prefix}logLevel`] = envelope.logLevel;
+  return { ...params, _meta: meta };
+}
+
 /** Client capabilities as a legacy server takes them: tasks of 2025-11-25 would need their own methods here. */
 export function toLegacyCapabilities({ tasks: _tasks, extensions: _extensions, ...rest }: Fields): Fields {
   return rest;
+}
+
+/** And back: to a modern server a plain `elicitation` says nothing of the form that it meant (MCP 2025-11-25, client/elicitation). */
+export function toModernCapabilities({ tasks: _tasks, ...rest }: Fields): Fields {
+  const { elicitation } = rest;
+  return isFields(elicitation) && Object.keys(elicitation).length === 0
+    ? { ...rest, elicitation: { form: {} } }
+    : rest;
 }
 
 /** What a legacy result lacks as a modern one. `serverInfo` is the upstream's own. */
@@ -90,6 +110,13 @@ export function toModernResult(method: string, result: Fields, serverInfo: unkno
     resultType: 'complete',
     _meta: serverInfo === undefined ? meta : { [`${prefix}serverInfo`]: serverInfo, ...meta },
   };
+}
+
+/** A modern result without what only modern clients know. */
+export function toLegacyResult(result: Fields): Fields {
+  const { resultType: _type, ttlMs: _ttl, cacheScope: _scope, _meta, ...rest } = result;
+  const { [`${prefix}serverInfo`]: _info, ...meta } = fieldsOf(_meta);
+  return Object.keys(meta).length > 0 ? { ...rest, _meta: meta } : rest;
 }
 
 /** The answer to `server/discover`, from what a legacy server said to `initialize`. The revisions are the gateway's. */
@@ -104,6 +131,18 @@ export function toDiscoverResult(initialized: Fields, revisions: readonly string
   return toModernResult('server/discover', result, serverInfo);
 }
 
+/** The answer to `initialize`, from what a modern server said to `server/discover`. `fallback` names one that does not say. */
+export function toInitializeResult(discovered: Fields, revision: string, fallback: Fields): Fields {
+  const { capabilities, instructions, _meta } = discovered;
+  const serverInfo = fieldsOf(_meta)[`${prefix}serverInfo`] ?? discovered.serverInfo ?? fallback;
+  return {
+    protocolVersion: revision,
+    capabilities: fieldsOf(capabilities),
+    serverInfo,
+    ...(typeof instructions === 'string' ? { instructions } : {}),
+  };
+}
+
 const notFoundLegacy = -32002;
 const invalidParams = -32602;
 export const urlElicitationRequired = -32042;
@@ -112,6 +151,12 @@ export const missingCapability = -32021;
 /** A legacy server's error to a modern client: "resource not found" is −32602 there (MCP 2026-07-28, changelog). */
 export function toModernErrorCode(code: number): number {
   return code === notFoundLegacy ? invalidParams : code;
+}
+
+/** And back: only where the modern error names the resource, for −32602 says other things too. */
+export function toLegacyErrorCode(method: string, { code, data }: { code: number; data: unknown }): number {
+  const isNotFound = method === 'resources/read' && code === invalidParams && isFields(data) && 'uri' in data;
+  return isNotFound ? notFoundLegacy : code;
 }
 
 /** A JSON-RPC response made of an answer. */
@@ -125,6 +170,14 @@ export function toMessage(id: RequestId, answer: RpcAnswer): Fields {
 export function tagged(method: string, params: Fields | undefined, subscriptionId: RequestId): Fields {
   const meta = { ...fieldsOf(params?._meta), [subscriptionKey]: subscriptionId };
   return { jsonrpc: '2.0', method, params: { ...params, _meta: meta } };
+}
+
+/** A notification without that tag. */
+export function untagged(method: string, params: Fields | undefined): Fields {
+  const { [subscriptionKey]: _id, ...meta } = fieldsOf(params?._meta);
+  const { _meta: _old, ...rest } = params ?? {};
+  const kept = Object.keys(meta).length > 0 ? { ...rest, _meta: meta } : rest;
+  return { jsonrpc: '2.0', method, ...(Object.keys(kept).length > 0 ? { params: kept } : {}) };
 }
 
 export function isFields(value: unknown): value is Fields {

@@ -85,9 +85,22 @@ export function mediaType(contentType: string | undefined): string | undefined {
 }
 
 /** A value as a header; what a header cannot carry goes as base64 (MCP 2026-07-28, streamable-http). */
-export function encodeHeaderValue(value: string): string {
+function encodeHeaderValue(value: string): string {
   const plain = /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/.test(value) && !value.startsWith('=?base64?');
   return plain ? value : `=?base64?${Buffer.from(value, 'utf8').toString('base64')}?=`;
+}
+
+/** The headers that repeat the body of a modern request (MCP 2026-07-28, streamable-http), as a flat list. */
+export function modernHeaders(
+  revision: string,
+  method: string,
+  params: Record<string, unknown> | undefined,
+): string[] {
+  const flat = [versionHeader, revision, 'mcp-method', method];
+  const name = method === 'resources/read' ? params?.uri : params?.name;
+  const isNamed = method === 'tools/call' || method === 'prompts/get' || method === 'resources/read';
+  if (isNamed && typeof name === 'string') flat.push('mcp-name', encodeHeaderValue(name));
+  return flat;
 }
 
 /**

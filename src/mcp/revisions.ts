@@ -13,6 +13,9 @@ export const assumedRevision = '2025-03-26';
 /** Legacy revisions that speak Streamable HTTP, newest first. */
 export const legacyRevisions: readonly string[] = ['2025-11-25', '2025-06-18', '2025-03-26'];
 
+/** What the bridge may agree on: it speaks these by itself, the oldest without its HTTP+SSE transport. */
+export const negotiableRevisions: readonly string[] = [...legacyRevisions, '2024-11-05'];
+
 /** The revisions that predate the modern era are just the dates before it, known to us or not. */
 export function eraOf(revision: string): Era {
   return revision < latestModernRevision ? 'legacy' : 'modern';

@@ -48,13 +48,6 @@ export const errorTable = {
     when: 'A request names a revision that the namespace endpoint does not speak.',
     remedy: 'Use one of `data.supported`.',
   },
-  revision_mismatch: {
-    status: 400,
-    rpc: 40001,
-    message: 'The caller and the upstream speak different protocol revisions.',
-    when: 'A legacy caller met an upstream that is modern only.',
-    remedy: 'Call in one of the revisions that the message names, or use `.tools`, which speaks both.',
-  },
   unauthorized: {
     status: 401,
     rpc: 40101,

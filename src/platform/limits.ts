@@ -69,6 +69,10 @@ export const defaultLimits = {
   suspendedCalls: 10_000,
   /** Rounds of questions that one call may ask. */
   questionRounds: 32,
+  /** Longest JSON of what a client says of itself when it initializes, which its session id carries. */
+  clientInfoBytes: 4096,
+  /** Longest URI of a resource that a client may subscribe to. */
+  resourceUriChars: 2048,
   /** Resources that one listener may subscribe to. */
   subscribedResources: 100,
   /** Longest pause that an upstream may ask for before a stream is resumed. */

@@ -1,5 +1,5 @@
 import type { RpcAnswer } from '../mcp/answer.ts';
-import { encodeHeaderValue, versionHeader } from '../mcp/headers.ts';
+import { modernHeaders } from '../mcp/headers.ts';
 import { modernMeta } from '../mcp/message.ts';
 import { tellCancelled } from './cancel.ts';
 import { answerOf, type Exchange, exchange, type Transport } from './exchange.ts';
@@ -46,8 +46,7 @@ async function callModern(
     method,
     params: { ...params, _meta: modernMeta(revision) },
   };
-  const headers = [versionHeader, revision, 'mcp-method', method, ...paramHeaders];
-  if (typeof params.name === 'string') headers.push('mcp-name', encodeHeaderValue(params.name));
+  const headers = [...modernHeaders(revision, method, params), ...paramHeaders];
   return answerOf(await exchange(transport, target, message, headers, signal), target);
 }
 

@@ -4,6 +4,8 @@ import { type ChangeFeed, isChange } from './change-feed.ts';
 import type { Transport } from './exchange.ts';
 import { openHttpSession } from './http-session.ts';
 import type { LegacyClient, LegacySession, SessionRequest, UpstreamMessage } from './legacy-session.ts';
+import type { Protocol } from './negotiate.ts';
+import { openSseSession } from './sse/open-session.ts';
 import type { Target } from './target.ts';
 
 /** A session on loan, for one call or one stream. */
@@ -29,7 +31,7 @@ export interface SessionLeases {
    * Lends a session of `client`, opened if need be. `isAlone` for what belongs to a session as a whole, such as log
    * messages and subscriptions. Throws UpstreamFault.
    */
-  lease(target: Target, client: LegacyClient, isAlone: boolean): Promise<Lease>;
+  lease(target: Target, protocol: Protocol, client: LegacyClient, isAlone: boolean): Promise<Lease>;
   /** Ends the sessions of a connection; with `belowVersion`, those of its older targets only. */
   end(uid: string, belowVersion?: number): Promise<void>;
   /** Ends all. */
@@ -68,8 +70,15 @@ export function createSessionLeases(transport: Transport, clock: Clock, feed: Ch
     void entry.session.close();
   }
 
-  async function open(target: Target, client: LegacyClient, key: string, isShared: boolean): Promise<Kept> {
-    const session = await openHttpSession(transport, target, client, AbortSignal.timeout(limits.probeMs));
+  async function open(
+    target: Target,
+    protocol: Protocol,
+    client: LegacyClient,
+    key: string,
+    isShared: boolean,
+  ): Promise<Kept> {
+    const openSession = protocol.sse === undefined ? openHttpSession : openSseSession;
+    const session = await openSession(transport, target, client, AbortSignal.timeout(limits.probeMs));
     const entry: Kept = {
       key,
       target,
@@ -100,24 +109,29 @@ export function createSessionLeases(transport: Transport, clock: Clock, feed: Ch
     if (least) drop(least);
   }
 
-  async function find(target: Target, client: LegacyClient, isAlone: boolean): Promise<Kept> {
+  async function find(
+    target: Target,
+    protocol: Protocol,
+    client: LegacyClient,
+    isAlone: boolean,
+  ): Promise<Kept> {
     const isShared = !isAlone && !askable.some((name) => client.capabilities[name] !== undefined);
     const key = keyOf(target, client);
     for (const entry of kept) {
       if (entry.key === key && entry.isShared === isShared && (isShared || entry.users === 0)) return entry;
     }
-    if (!isShared) return open(target, client, key, false);
+    if (!isShared) return open(target, protocol, client, key, false);
     let promise = opening.get(key);
     if (!promise) {
-      promise = open(target, client, key, true).finally(() => opening.delete(key));
+      promise = open(target, protocol, client, key, true).finally(() => opening.delete(key));
       opening.set(key, promise);
     }
     return promise;
   }
 
   return {
-    async lease(target, client, isAlone) {
-      const entry = await find(target, client, isAlone);
+    async lease(target, protocol, client, isAlone) {
+      const entry = await find(target, protocol, client, isAlone);
       entry.users++;
       entry.session.retarget(target);
       let isOut = true;

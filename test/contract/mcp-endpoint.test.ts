@@ -244,33 +244,3 @@ describe('a modern caller of a modern upstream', () => {
     expect((await postModern('modern', 'no/such')).body).toMatchObject({ error: { code: -32601 } });
   });
 });
-
-describe('another era', () => {
-  test('a legacy caller of a modern upstream: 400 naming both revisions', async () => {
-    for (const [headers, revision] of [
-      [{}, '2025-03-26'],
-      [{ 'mcp-session-id': 'smithery-stateless' }, '2025-03-26'],
-      [{ 'mcp-protocol-version': '2025-06-18' }, '2025-06-18'],
-    ] as [Record<string, string>, string][]) {
-      const { status, body } = await post('modern', list, { headers });
-      expect(status).toBe(400);
-      const { error, id } = body as { id: unknown; error: { message: string } };
-      expect(id).toBe(1);
-      expect(error.message).toContain(modernVersion);
-      expect(error.message).toContain(revision);
-    }
-  });
-
-  test('initialize names the revision that the caller asked for', async () => {
-    const params = {
-      protocolVersion: '2025-11-25',
-      capabilities: {},
-      clientInfo: { name: 'c', version: '1' },
-    };
-    const { status, body } = await post('modern', { jsonrpc: '2.0', id: 'i', method: 'initialize', params });
-    expect(status).toBe(400);
-    const { message } = (body as { error: { message: string } }).error;
-    expect(message).toContain('2025-11-25');
-    expect(message).toContain(modernVersion);
-  });
-});

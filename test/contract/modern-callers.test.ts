@@ -1,6 +1,6 @@
 import { Client, StreamableHTTPClientTransport, type SubscriptionFilter } from '@modelcontextprotocol/client';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { type RealServer, startEverything } from '../fixtures/real-servers.ts';
+import { type RealServer, startEverything, startEverythingOverSse } from '../fixtures/real-servers.ts';
 import { type SessionServer, startSessionServer } from '../fixtures/session-server.ts';
 import { until } from '../fixtures/until.ts';
 import { useContract } from './harness.ts';
@@ -145,6 +145,29 @@ describe('the official client', () => {
     await client.callTool({ name: 'grow', arguments: {} });
     await until(() => heard.some(({ method }) => method === 'notifications/tools/list_changed'));
     await subscription.close();
+  });
+});
+
+describe('in front of a server that speaks HTTP+SSE alone', () => {
+  let server: RealServer;
+  beforeAll(async () => {
+    server = await startEverythingOverSse();
+    await contract.sdk().connections.set('sse', { namespace, mcpUrl: server.url });
+  });
+  afterAll(() => server?.stop());
+
+  test('the official client discovers it, calls its tools, and is asked', async () => {
+    const answer = { action: 'accept', content: { name: 'Ada' } };
+    const { client } = await connect('sse', {
+      capabilities: form,
+      answers: { 'elicitation/create': () => answer },
+    });
+    expect(client.getServerVersion()?.name).toBe('mcp-servers/everything');
+    expect(textOf(await client.callTool({ name: 'echo', arguments: { message: 'hi' } }))).toBe('Echo: hi');
+    const { tools } = await client.listTools();
+    expect(tools.map(({ name }) => name)).toContain('trigger-elicitation-request');
+    const asked = await client.callTool({ name: 'trigger-elicitation-request', arguments: {} });
+    expect(textOf(asked)).toContain('Ada');
   });
 });
 

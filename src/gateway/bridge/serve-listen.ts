@@ -33,7 +33,7 @@ export async function serveListen(
   }
   deps.circuits.enter(target, stream.left);
   // Subscriptions belong to a session, so this one is not shared.
-  const lease = await deps.leases.lease(target, clientOf(passage), true);
+  const lease = await deps.leases.lease(target, connection.protocol, clientOf(passage), true);
   const { session } = lease;
   const capabilities = fieldsOf(session.result.capabilities);
   const methods = new Set<string>();

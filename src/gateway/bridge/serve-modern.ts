@@ -1,4 +1,4 @@
-import { errorMessage, type RpcAnswer } from '../../mcp/answer.ts';
+import type { RpcAnswer } from '../../mcp/answer.ts';
 import {
   askingMethods,
   fieldsOf,
@@ -27,6 +27,7 @@ import { type ReachedConnection, recover } from '../reach.ts';
 import type { Downstream } from '../relay-call.ts';
 import { AnswerStream } from './answer-stream.ts';
 import { BridgedCall } from './bridged-call.ts';
+import { endWithError } from './end-with-error.ts';
 import { clientOf, type ModernPassage, type ModernPost } from './modern-post.ts';
 import { serveListen } from './serve-listen.ts';
 import type { StateOwner } from './suspended-calls.ts';
@@ -53,10 +54,7 @@ export async function serveModern(
     const passage = { ...post, id: message.id, method: message.method as string, downstream, stream };
     await serve(deps, passage, reached, 0);
   } catch (error) {
-    const known = error instanceof ApiError ? error : new ApiError('internal_error', { cause: error });
-    if (known.status === 500) deps.log.error({ err: error }, 'a bridged call failed');
-    downstream.entry.failed(known.code);
-    stream.end(known.status, errorMessage(known, message.id), known.answerHeaders());
+    if (!stream.left.aborted) endWithError(deps, stream, downstream, message.id, error);
   }
 }
 
@@ -71,9 +69,8 @@ async function serve(
   try {
     await answer(deps, passage, reached);
   } catch (error) {
-    if (error instanceof ApiError) throw error;
+    if (error instanceof ApiError || passage.stream.left.aborted) throw error;
     const fault = faultOfError(error);
-    if (passage.stream.left.aborted) return;
     // It did not run, so it may run now.
     if (fault instanceof SessionLost && !isSecond) return serve(deps, passage, reached, recoveries, true);
     if (fault instanceof CredentialsRefused) {
@@ -135,11 +132,15 @@ async function begin(
   });
 }
 
-function borrow(deps: GatewayDeps, passage: ModernPassage, { target }: ReachedConnection): Promise<Lease> {
+function borrow(
+  deps: GatewayDeps,
+  passage: ModernPassage,
+  { target, connection }: ReachedConnection,
+): Promise<Lease> {
   // Log messages belong to a session as a whole.
   deps.circuits.enter(target, passage.stream.left);
   const wantsLogs = readEnvelope(passage.message.params).logLevel !== undefined;
-  return deps.leases.lease(target, clientOf(passage), wantsLogs);
+  return deps.leases.lease(target, connection.protocol, clientOf(passage), wantsLogs);
 }
 
 async function proceed(

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { errorMessage, type RpcAnswer } from '../../mcp/answer.ts';
+import type { RpcAnswer } from '../../mcp/answer.ts';
 import { toMessage } from '../../mcp/era-messages.ts';
 import type { IncomingMessage } from '../../mcp/message.ts';
 import { ApiError } from '../../platform/errors.ts';
@@ -7,6 +7,7 @@ import { CredentialsRefused, faultOfError } from '../../upstream/fault.ts';
 import { refuseWaiting } from '../answer-mcp.ts';
 import { AnswerStream } from '../bridge/answer-stream.ts';
 import { CallTimer } from '../bridge/call-timer.ts';
+import { endWithError } from '../bridge/end-with-error.ts';
 import { rejectionOf } from '../caller-fault.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { type ReachedConnection, recover } from '../reach.ts';
@@ -43,10 +44,7 @@ export async function serveSse(
   try {
     await serve(deps, passage, withVia(reached, viaHeader(post.headers.via)), 0);
   } catch (error) {
-    const known = error instanceof ApiError ? error : new ApiError('internal_error', { cause: error });
-    if (known.status === 500) deps.log.error({ err: error }, 'a call over HTTP+SSE failed');
-    downstream.entry.failed(known.code);
-    stream.end(known.status, errorMessage(known, post.message.id), known.answerHeaders());
+    endWithError(deps, stream, downstream, post.message.id, error);
   }
 }
 

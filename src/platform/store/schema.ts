@@ -49,6 +49,8 @@ export interface Tables {
   webhook_deliveries: WebhookDeliveryRow;
   /** Sessions of callers that were ended before their time. */
   ended_sessions: { id_hash: string; expires_at: number };
+  /** What callers of modern servers asked for in their sessions: `log_level`, or `resource:` and a URI. */
+  session_wishes: { id_hash: string; name: string; value: string; expires_at: number };
   audit: AuditRow;
 }
 

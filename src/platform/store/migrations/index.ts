@@ -4,6 +4,7 @@ import * as credentials from './002-credentials.ts';
 import * as endedSessions from './003-ended-sessions.ts';
 import * as audit from './004-audit.ts';
 import * as connectionSettings from './005-connection-settings.ts';
+import * as sessionWishes from './007-session-wishes.ts';
 
 /** All migrations, in the order of their names. One that has landed is never changed. */
 export const migrations: Record<string, Migration> = {
@@ -12,4 +13,5 @@ export const migrations: Record<string, Migration> = {
   '003-ended-sessions': endedSessions,
   '004-audit': audit,
   '005-connection-settings': connectionSettings,
+  '007-session-wishes': sessionWishes,
 };
