@@ -16,6 +16,7 @@ import { createCallerSessions } from './gateway/caller-sessions.ts';
 import { Deadlines } from './gateway/deadlines.ts';
 import { openEndedSessions } from './gateway/ended-sessions.ts';
 import { OpenStreams } from './gateway/open-streams.ts';
+import { CallerLinks } from './gateway/sse/caller-links.ts';
 import { createToolMemory } from './gateway/tool-memory.ts';
 import { createAllowList, isLoopbackHost } from './http/allow-list.ts';
 import { createApp } from './http/app.ts';
@@ -40,6 +41,7 @@ import { ChangeFeed } from './upstream/change-feed.ts';
 import { Circuits } from './upstream/circuits.ts';
 import { createSessionLeases } from './upstream/session-leases.ts';
 import { createSessionPool } from './upstream/sessions.ts';
+import { createOwnSessions } from './upstream/sse/own-sessions.ts';
 import { createSsePool } from './upstream/sse/pool.ts';
 
 /** The running program, as `main.ts` and the tests hold it. */
@@ -97,7 +99,8 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     const transport = { dispatcher, limits };
     const feed = new ChangeFeed();
     const leases = createSessionLeases(transport, clock, feed);
-    const sessions = createSessionPool(transport, clock, leases, createSsePool(transport, clock));
+    const sse = createSsePool(transport, clock, createOwnSessions(transport, clock));
+    const sessions = createSessionPool(transport, clock, leases, sse);
     const circuits = new Circuits(clock, limits);
     const courier = createCourier({ store, keyring, clock, limits, log, transport, stopping: stop.signal });
     const oauth = {
@@ -146,6 +149,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
         await openEndedSessions(store, clock),
       ),
       streams,
+      sseLinks: new CallerLinks(),
       toolMemory: createToolMemory(limits),
       leases,
       feed,

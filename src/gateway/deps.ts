@@ -11,6 +11,7 @@ import type { SuspendedCalls } from './bridge/suspended-calls.ts';
 import type { CallerSessions } from './caller-sessions.ts';
 import type { OpenStreams } from './open-streams.ts';
 import type { RelayDeps } from './relay.ts';
+import type { CallerLinks } from './sse/caller-links.ts';
 import type { ToolMemory } from './tool-memory.ts';
 
 /** What the data plane needs, handed down from `compose.ts`. */
@@ -21,6 +22,8 @@ export interface GatewayDeps extends CredentialedDeps {
   relay: RelayDeps;
   callerSessions: CallerSessions;
   streams: OpenStreams;
+  /** Sessions of callers in front of servers that speak HTTP+SSE. */
+  sseLinks: CallerLinks;
   toolMemory: ToolMemory;
   /** The bridge: sessions on loan, what upstreams say of their changes, calls that wait for their users,
    * and what is under way and wished for in sessions of legacy callers. */

@@ -109,12 +109,12 @@ function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection
     send(deps, passage, reached, call, undefined, () => {});
     return undefined;
   }
-  const session = ownSession(headers);
   if (protocol.sse) {
-    if (session !== undefined) throw new ApiError('session_not_found');
     deps.circuits.enter(reached.target, downstream);
-    return serveSse(deps, { message, headers }, reached, downstream);
+    const { organizationId } = post;
+    return serveSse(deps, { message, headers, body, organizationId }, reached, downstream);
   }
+  const session = ownSession(headers);
   if (session !== undefined) return sendInOwnSession(deps, passage, reached, via, session);
   if (!protocol.legacy) return bridgeLegacy(deps, passage, reached, undefined);
 

@@ -12,6 +12,7 @@ import type { GatewayDeps } from './deps.ts';
 import { openStream } from './open-stream.ts';
 import { type ReachedConnection, reach, recover } from './reach.ts';
 import type { Downstream } from './relay-call.ts';
+import { endOverSse, streamOverSse } from './sse/session-stream.ts';
 import { viaHeader } from './via.ts';
 
 /** A GET or DELETE on the MCP endpoint of a connection, by a caller who may execute there. */
@@ -41,25 +42,25 @@ interface BridgedSession {
 /** Answers a GET with the upstream's stream of the caller's session. 405 without one, 404 with an unknown. Never throws. */
 export function getStream(deps: GatewayDeps, request: SessionRequest, downstream: Downstream): void {
   findSession(deps, request)
-    .then((session) =>
-      'client' in session
-        ? serveSessionStream(
-            deps,
-            { ...session, idHash: sessionHash(session.id) },
-            session.reached,
-            downstream,
-          )
-        : stream(deps, request, session, downstream),
-    )
+    .then((session) => {
+      const { reached, id } = session;
+      if (reached.connection.protocol.sse) return streamOverSse(deps, request, reached, downstream);
+      if (!('client' in session)) return stream(deps, request, session, downstream);
+      return serveSessionStream(deps, { ...session, idHash: sessionHash(id) }, reached, downstream);
+    })
     .catch((error: unknown) => answerError(deps, downstream, undefined, error));
 }
 
 /** Answers a DELETE: ends the caller's session at the upstream, and here in any case. Never throws. */
 export function deleteSession(deps: GatewayDeps, request: SessionRequest, downstream: Downstream): void {
   findSession(deps, request)
-    .then((session) =>
-      'client' in session ? endBridged(deps, session, downstream) : end(deps, request, session, downstream),
-    )
+    .then((session) => {
+      const { reached } = session;
+      if (reached.connection.protocol.sse) return endOverSse(deps, request, reached, downstream);
+      return 'client' in session
+        ? endBridged(deps, session, downstream)
+        : end(deps, request, session, downstream);
+    })
     .catch((error: unknown) => answerError(deps, downstream, undefined, error));
 }
 

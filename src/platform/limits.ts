@@ -117,6 +117,13 @@ export const defaultLimits = {
   sseSessionsPerOrigin: 128,
   /** One of them unused for this long is closed, before something in between loses an idle stream silently. */
   sseSessionIdleMs: 5 * 60_000,
+  /** The same for the sessions that legacy callers have for themselves. */
+  sseOwnSessions: 4_000,
+  sseOwnSessionsPerOrigin: 256,
+  sseOwnSessionIdleMs: 15 * 60_000,
+  /** What a server says in one of them while its caller has no stream open, until it opens one; older messages go. */
+  sseQueuedMessages: 100,
+  sseQueuedChars: 256 * 1024,
   /** Time until a server has named the endpoint of a session over HTTP+SSE, and the longest endpoint. */
   sseEndpointMs: 8_000,
   sseEndpointChars: 8 * 1024,

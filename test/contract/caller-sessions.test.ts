@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { type RealServer, startEverything } from '../fixtures/real-servers.ts';
+import { type RealServer, startEverything, startEverythingOverSse } from '../fixtures/real-servers.ts';
 import { type SessionServer, startSessionServer } from '../fixtures/session-server.ts';
 import { until } from '../fixtures/until.ts';
 import { useContract } from './harness.ts';
@@ -8,16 +8,20 @@ import { type CallerOptions, editions, type LegacyCaller } from './legacy-caller
 const contract = useContract();
 const namespace = 'default';
 let everything: RealServer;
+let everythingOverSse: RealServer;
 let fixture: SessionServer;
 beforeAll(async () => {
   everything = await startEverything();
+  everythingOverSse = await startEverythingOverSse();
   fixture = await startSessionServer();
   const { connections } = contract.sdk();
   await connections.set('everything', { namespace, mcpUrl: everything.url });
+  await connections.set('everything-over-sse', { namespace, mcpUrl: everythingOverSse.url });
   await connections.set('fixture', { namespace, mcpUrl: fixture.url });
 });
 afterAll(async () => {
   await everything?.stop();
+  await everythingOverSse?.stop();
   await fixture?.stop();
 });
 
@@ -193,9 +197,9 @@ describe.each(editions)('$edition', ({ connectCaller }) => {
     expect(await caller.call('poll')).toBe('polled');
   });
 
-  describe('with the real server', () => {
+  describe.each(['everything', 'everything-over-sse'])('with the real server, as %s,', (id) => {
     test('hears of progress', async () => {
-      const caller = await connect('everything');
+      const caller = await connect(id);
       const progress: number[] = [];
       const args = { duration: 0.2, steps: 4 };
       const done = await caller.call('trigger-long-running-operation', args, (at) => progress.push(at));
@@ -204,9 +208,9 @@ describe.each(editions)('$edition', ({ connectCaller }) => {
     });
 
     test('is offered the tools that need its capabilities, and answers them', async () => {
-      const bare = await connect('everything');
+      const bare = await connect(id);
       expect(await bare.listTools()).not.toContain('trigger-sampling-request');
-      const caller = await connect('everything', everyAnswer);
+      const caller = await connect(id, everyAnswer);
       await expect.poll(() => caller.listTools()).toContain('trigger-sampling-request');
       expect(await caller.call('trigger-sampling-request', { prompt: 'Who?' })).toMatch(/I am the caller/);
       expect(await caller.call('trigger-elicitation-request')).toMatch(/green/);
@@ -220,7 +224,7 @@ describe.each(editions)('$edition', ({ connectCaller }) => {
           return roots;
         },
       };
-      const caller = await connect('everything', { capabilities: { roots: { listChanged: true } }, answers });
+      const caller = await connect(id, { capabilities: { roots: { listChanged: true } }, answers });
       await expect.poll(() => asked, { timeout: 5_000 }).toBe(1);
       expect(await caller.call('get-roots-list')).toMatch(/file:\/\/\/home\/ada/);
       await caller.announceRoots();
@@ -228,7 +232,7 @@ describe.each(editions)('$edition', ({ connectCaller }) => {
     });
 
     test('hears when a resource that it subscribed to changes', async () => {
-      const caller = await connect('everything');
+      const caller = await connect(id);
       const uri = 'demo://resource/dynamic/text/1';
       await caller.subscribe(uri);
       await caller.call('toggle-subscriber-updates');
@@ -238,13 +242,13 @@ describe.each(editions)('$edition', ({ connectCaller }) => {
     });
 
     test('ends its session', async () => {
-      const caller = await connect('everything');
-      const id = caller.sessionId() as string;
+      const caller = await connect(id);
+      const session = caller.sessionId() as string;
       await caller.terminate();
-      const answer = await contract.request(`/connect/${namespace}/everything/mcp`, {
+      const answer = await contract.request(`/connect/${namespace}/${id}/mcp`, {
         method: 'POST',
         json: { jsonrpc: '2.0', id: 1, method: 'tools/list' },
-        headers: { 'mcp-session-id': id },
+        headers: { 'mcp-session-id': session },
       });
       expect(answer.status).toBe(404);
     });
@@ -253,6 +257,7 @@ describe.each(editions)('$edition', ({ connectCaller }) => {
 
 test('no session of a caller has told against a connection', async () => {
   const { connections } = contract.sdk();
-  expect((await connections.get('fixture', { namespace })).status).toEqual({ state: 'connected' });
-  expect((await connections.get('everything', { namespace })).status).toEqual({ state: 'connected' });
+  for (const id of ['fixture', 'everything', 'everything-over-sse']) {
+    expect((await connections.get(id, { namespace })).status).toEqual({ state: 'connected' });
+  }
 });

@@ -32,8 +32,27 @@ export async function initializeSse(
   deadline: AbortSignal,
 ): Promise<SseSession> {
   const session = new SseSession(transport, target, stream);
-  try {
+  return orClose(session, async () => {
     await session.initialize(client, deadline);
+    await session.sayReady(deadline);
+  });
+}
+
+/** Opens a session without `notifications/initialized`, which `client` is to send itself. Throws like `openSseSession`. */
+export async function introduceSse(
+  transport: Transport,
+  target: Target,
+  client: LegacyClient,
+  deadline: AbortSignal,
+): Promise<SseSession> {
+  const stream = await openEventStream(transport, target, deadline);
+  const session = new SseSession(transport, target, stream);
+  return orClose(session, () => session.initialize(client, deadline));
+}
+
+async function orClose(session: SseSession, work: () => Promise<void>): Promise<SseSession> {
+  try {
+    await work();
     return session;
   } catch (fault) {
     await session.close();

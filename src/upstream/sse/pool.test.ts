@@ -1,39 +1,19 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { echoed, echoRequest, type SseRig, startSseRig } from '../../../test/fixtures/sse-rig.ts';
 import { accept, type SseCall } from '../../../test/fixtures/sse-server.ts';
+import { StandingClock } from '../../../test/fixtures/standing-clock.ts';
 import { until } from '../../../test/fixtures/until.ts';
-import type { Clock } from '../../platform/clock.ts';
 import type { Limits } from '../../platform/limits.ts';
 import { CredentialsRefused } from '../fault.ts';
+import { createOwnSessions } from './own-sessions.ts';
 import { createSsePool, type SsePool } from './pool.ts';
 
-/** A clock that stands until it is moved; moving it fires the timers that are due. */
-class FakeClock implements Clock {
-  time = 0;
-  timers: { at: number; run: () => void }[] = [];
-  now = () => this.time;
-  elapsed = () => this.time;
-  after = (ms: number, run: () => void) => {
-    const timer = { at: this.time + ms, run };
-    this.timers.push(timer);
-    return () => {
-      this.timers = this.timers.filter((other) => other !== timer);
-    };
-  };
-  pass(ms: number) {
-    this.time += ms;
-    const due = this.timers.filter(({ at }) => at <= this.time);
-    this.timers = this.timers.filter(({ at }) => at > this.time);
-    for (const { run } of due) run();
-  }
-}
-
 let rig: SseRig;
-let clock: FakeClock;
+let clock: StandingClock;
 const pools: SsePool[] = [];
 beforeEach(async () => {
   rig = await startSseRig();
-  clock = new FakeClock();
+  clock = new StandingClock();
 });
 afterEach(async () => {
   for (const pool of pools.splice(0)) pool.close();
@@ -41,7 +21,7 @@ afterEach(async () => {
 });
 
 function makePool(limits: Partial<Limits> = {}): SsePool {
-  const pool = createSsePool(rig.transport(limits), clock);
+  const pool = createSsePool(rig.transport(limits), clock, createOwnSessions(rig.transport(limits), clock));
   pools.push(pool);
   return pool;
 }

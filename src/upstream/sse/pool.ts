@@ -9,6 +9,7 @@ import { plainClient } from '../initialize.ts';
 import { type LegacySession, SessionLost, type SessionRequest } from '../legacy-session.ts';
 import type { Target } from '../target.ts';
 import { openSseSession } from './open-session.ts';
+import type { OwnSessions } from './own-sessions.ts';
 import type { SseSession } from './session.ts';
 
 /**
@@ -16,6 +17,8 @@ import type { SseSession } from './session.ts';
  * its target, with no client capabilities: nobody here could answer what a server asks.
  */
 export interface SsePool {
+  /** The sessions that clients have for themselves; `end` and `close` here mean them too. */
+  readonly own: OwnSessions;
   /**
    * Sends a request in the session of `target`, opened if need be; callers that come at once with the same credentials
    * share one opening. Where the session is lost, another one is opened, once, and the request repeated: it did not run.
@@ -53,7 +56,7 @@ interface Opening {
  * Builds the pool of this process, empty. Every minute it closes sessions idle for `sseSessionIdleMs`. At `sseSessions`,
  * or `sseSessionsPerOrigin`, it closes the idle one unused the longest; if all are in use, the call is refused.
  */
-export function createSsePool(transport: Transport, clock: Clock): SsePool {
+export function createSsePool(transport: Transport, clock: Clock, own: OwnSessions): SsePool {
   const { limits } = transport;
   /** Sessions that take calls. */
   const current = new Map<string, Pooled>();
@@ -156,6 +159,7 @@ export function createSsePool(transport: Transport, clock: Clock): SsePool {
   }
 
   return {
+    own,
     request(target, request) {
       return this.use(target, request.signal, (session) => session.request(request));
     },
@@ -178,11 +182,13 @@ export function createSsePool(transport: Transport, clock: Clock): SsePool {
     },
     end(uid, belowVersion = Number.POSITIVE_INFINITY) {
       const isMeant = (target: Target) => target.uid === uid && target.version < belowVersion;
+      own.end(uid, belowVersion);
       stopOpenings(isMeant);
       for (const pooled of open) if (isMeant(pooled.target)) discard(pooled);
     },
     close() {
       sweep();
+      own.close();
       stopOpenings(() => true);
       for (const pooled of open) discard(pooled);
     },

@@ -68,6 +68,10 @@ export class SseSession implements LegacySession {
   async initialize(client: LegacyClient, signal: AbortSignal): Promise<void> {
     const request = { method: 'initialize', params: initializeParams(client), onMessage: () => {}, signal };
     this.#agreement = readAgreement(await this.#ask(request, this.#target));
+  }
+
+  /** Says that the client is ready, which begins the session proper. Throws UpstreamFault. */
+  async sayReady(signal: AbortSignal): Promise<void> {
     await this.#post({ method: 'notifications/initialized' }, undefined, this.#target, signal);
   }
 
@@ -224,9 +228,10 @@ export class SseSession implements LegacySession {
         // A server that asks faster than it takes the answers is not read meanwhile.
         while (this.#replies.size >= limits.sseReplies) await Promise.race(this.#replies);
       }
-      this.#end(new UpstreamFault('cut_off', 'upstream ended its event stream'));
+      this.#end(new UpstreamFault('cut_off', 'upstream ended its event stream').notOnTheWay());
     } catch (error) {
-      this.#end(faultOfError(error));
+      // One end of a stream is no row of failures, however many calls it ends.
+      this.#end(faultOfError(error).notOnTheWay());
     }
   }
 

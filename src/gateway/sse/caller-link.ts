@@ -1,0 +1,137 @@
+import type { RpcAnswer } from '../../mcp/answer.ts';
+import type { RequestId } from '../../mcp/message.ts';
+import type { Limits } from '../../platform/limits.ts';
+import type { SessionRequest, UpstreamMessage } from '../../upstream/legacy-session.ts';
+import type { OwnSession } from '../../upstream/sse/own-sessions.ts';
+import type { SseSession } from '../../upstream/sse/session.ts';
+import type { AnswerStream } from '../bridge/answer-stream.ts';
+import type { CallTimer } from '../bridge/call-timer.ts';
+
+/** One POST under way. */
+interface Call {
+  stream: AnswerStream;
+  timer: CallTimer;
+}
+
+/**
+ * Joins a legacy caller of Streamable HTTP with its session over HTTP+SSE. There one stream brings everything; here a
+ * message belongs on exactly one of several (MCP 2025-11-25, basic/transports): answers and progress on that of their
+ * POST; the rest on that of a call under way, which it most likely is about, else on that of a GET, else it waits for one.
+ */
+export class CallerLink {
+  readonly session: SseSession;
+  readonly #own: OwnSession;
+  readonly #limits: Limits;
+  readonly #calls = new Map<RequestId, Call>();
+  readonly #streams = new Set<AnswerStream>();
+  readonly #queue: { message: unknown; chars: number }[] = [];
+  #queuedChars = 0;
+
+  constructor(own: OwnSession, limits: Limits) {
+    this.#own = own;
+    this.#limits = limits;
+    this.session = own.session;
+    void this.session.listen((message) => this.#hear(message)).catch(() => {});
+    this.session.ended.addEventListener('abort', () => {
+      this.#queue.length = 0;
+    });
+  }
+
+  /** Sends the caller's request `id`, whose POST `stream` answers. Throws SessionLost and UpstreamFault. */
+  async ask(
+    id: RequestId,
+    { method, params }: Pick<SessionRequest, 'method' | 'params'>,
+    stream: AnswerStream,
+    timer: CallTimer,
+  ): Promise<RpcAnswer> {
+    const end = this.#own.begin();
+    const call = { stream, timer };
+    this.#calls.set(id, call);
+    this.#flush(stream);
+    try {
+      return await this.session.request({
+        method,
+        params,
+        onMessage: (message) => {
+          timer.heard();
+          return stream.send(toSend(message));
+        },
+        signal: timer.signal,
+      });
+    } finally {
+      if (this.#calls.get(id) === call) this.#calls.delete(id);
+      end();
+    }
+  }
+
+  /** The caller gives up its request `id`; the server is told, under the id that it knows. */
+  cancel(id: unknown): void {
+    this.#calls.get(id as RequestId)?.timer.abort(new Cancelled());
+  }
+
+  /** Does `work` for a message that has no answer; meanwhile the session is not idle. Throws what it throws. */
+  async use(work: (session: SseSession) => Promise<void>): Promise<void> {
+    const end = this.#own.begin();
+    try {
+      await work(this.session);
+    } finally {
+      end();
+    }
+  }
+
+  /** Takes the stream of a GET until its caller leaves or the session ends. */
+  attach(stream: AnswerStream): void {
+    const end = this.#own.begin();
+    this.#streams.add(stream);
+    const detach = () => {
+      this.#streams.delete(stream);
+      stream.close();
+      end();
+    };
+    const over = AbortSignal.any([stream.left, this.session.ended]);
+    over.addEventListener('abort', detach);
+    stream.open();
+    this.#flush(stream);
+    if (over.aborted) detach();
+  }
+
+  async #hear(message: UpstreamMessage): Promise<void> {
+    const call = [...this.#calls.values()].findLast(({ stream }) => isOpen(stream));
+    call?.timer.heard();
+    const stream = call?.stream ?? [...this.#streams].findLast(isOpen);
+    if (stream) await stream.send(toSend(message));
+    else this.#keep(toSend(message));
+  }
+
+  #keep(message: unknown): void {
+    const chars = JSON.stringify(message).length;
+    this.#queue.push({ message, chars });
+    this.#queuedChars += chars;
+    const { sseQueuedMessages, sseQueuedChars } = this.#limits;
+    while (this.#queue.length > sseQueuedMessages || this.#queuedChars > sseQueuedChars) {
+      this.#queuedChars -= this.#queue.shift()?.chars ?? 0;
+    }
+  }
+
+  #flush(stream: AnswerStream): void {
+    if (!isOpen(stream)) return;
+    this.#queuedChars = 0;
+    for (const { message } of this.#queue.splice(0)) void stream.send(message);
+  }
+}
+
+/** The caller said that it waits for the answer no longer. */
+export class Cancelled extends Error {
+  constructor() {
+    super('the caller cancelled the request');
+    this.name = 'Cancelled';
+  }
+}
+
+function isOpen(stream: AnswerStream): boolean {
+  return stream.takesEvents && !stream.isOver;
+}
+
+function toSend({ method, id, params }: UpstreamMessage): Record<string, unknown> {
+  return { jsonrpc: '2.0', ...(id !== undefined && { id }), method, ...(params && { params }) };
+}

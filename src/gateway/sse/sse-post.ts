@@ -1,0 +1,18 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingMessage } from '../../mcp/message.ts';
+import type { AnswerStream } from '../bridge/answer-stream.ts';
+import type { Downstream } from '../relay-call.ts';
+
+/** A message of a legacy caller, for a connection whose upstream speaks HTTP+SSE. */
+export interface SsePost {
+  message: IncomingMessage;
+  headers: IncomingHttpHeaders;
+  body: Buffer;
+  organizationId: string;
+}
+
+/** One on its way. */
+export interface SsePassage extends SsePost {
+  downstream: Downstream;
+  stream: AnswerStream;
+}
