@@ -136,7 +136,7 @@ export const errorTable = {
     status: 404,
     rpc: 40405,
     message: 'Session not found. Initialize again, or leave Mcp-Session-Id out: a session is not needed.',
-    when: 'The MCP session id is none of this connection and caller, has run out, was ended, or its upstream lost it.',
+    when: 'The MCP session id is none of this connection and caller, has run out, was ended, or its upstream lost it; or, in front of a server that speaks HTTP+SSE, it lives in another process.',
     remedy: 'Initialize again; or leave `Mcp-Session-Id` out, or send `smithery-stateless`.',
   },
   call_gone: {

@@ -38,6 +38,8 @@ export interface SessionLeases {
   close(): Promise<void>;
 }
 
+const methodNotFound = { code: -32601, message: 'Method not found' };
+
 /** What a server can ask of a client, by the capability that says so (MCP 2025-11-25, basic/lifecycle). */
 const askable = ['elicitation', 'sampling', 'roots'];
 
@@ -93,7 +95,9 @@ export function createSessionLeases(transport: Transport, clock: Clock, feed: Ch
     session.ended.addEventListener('abort', () => kept.delete(entry), { once: true });
     const hear = (message: UpstreamMessage) => {
       if (isChange(message)) feed.tell(target.uid, message);
-      else return entry.listener?.(message);
+      else if (entry.listener) return entry.listener(message);
+      // Nobody is there to be asked, and the server must not wait.
+      else if (message.id !== undefined) return session.respond(message.id, { error: methodNotFound });
     };
     // Servers also ask outside of the call that they ask for, on the stream of the session. One without it is fine.
     await session.listen(hear).catch(() => false);

@@ -182,6 +182,23 @@ describe.each(cases)('$what', ({ start, serverName, tools, calls, badArgs }) => 
   });
 });
 
+test('a server over HTTP+SSE that is killed and started again is reached again, in new sessions', async () => {
+  const { connections } = contract.sdk();
+  let server = await startEverythingOverSse();
+  const { connectionId } = await connections.create(namespace, { mcpUrl: server.url });
+  const echo = (message: string) =>
+    connections.tools.call('echo', { namespace, connectionId, body: { message } });
+  try {
+    expect(textOf(await echo('before'))).toBe('Echo: before');
+    await server.stop();
+    server = await startEverythingOverSse(Number(new URL(server.url).port));
+    await expect.poll(async () => textOf(await echo('after')), { timeout: 10_000 }).toBe('Echo: after');
+  } finally {
+    await server.stop();
+    await connections.delete(connectionId, { namespace });
+  }
+});
+
 test('all of them are in the namespace’s tools', async () => {
   const { body } = await contract.request('/connect/default/.tools');
   const envelopes = Object.values(body as Record<string, { tools?: { name: string }[] }>);
