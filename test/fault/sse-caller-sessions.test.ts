@@ -221,6 +221,27 @@ describe('what the server asks', () => {
   });
 });
 
+test('nothing that a server says around its answer to initialize is lost', async () => {
+  const log = (data: string) => ({ method: 'notifications/message', params: { level: 'info', data } });
+  server.bend({
+    on: ({ message, session, response }) => {
+      if (message.method !== 'initialize') return false;
+      const result = { protocolVersion: '2024-11-05', capabilities: {}, serverInfo: { name: 'sse-fixture' } };
+      // As one chunk, so that all of it is there at once.
+      const said = [log('before'), { id: message.id, result }, log('after')];
+      const text = said.map((one) => `data: ${JSON.stringify({ jsonrpc: '2.0', ...one })}\n\n`).join('');
+      session.stream.write(text);
+      accept(response);
+      return true;
+    },
+  });
+  const { session } = await initialize();
+  const stream = await listen(session);
+  await until(() => stream.messages.length === 2);
+  expect(stream.messages).toEqual([log('before'), log('after')].map((one) => ({ jsonrpc: '2.0', ...one })));
+  stream.leave();
+});
+
 test('a call that its caller cancels is cancelled under the id that the server knows, and has no answer', async () => {
   const { session } = await initialize();
   const held = holdCalls();

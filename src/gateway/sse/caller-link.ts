@@ -1,11 +1,11 @@
 import type { RpcAnswer } from '../../mcp/answer.ts';
 import type { RequestId } from '../../mcp/message.ts';
-import type { Limits } from '../../platform/limits.ts';
 import type { SessionRequest, UpstreamMessage } from '../../upstream/legacy-session.ts';
 import type { OwnSession } from '../../upstream/sse/own-sessions.ts';
 import type { SseSession } from '../../upstream/sse/session.ts';
 import type { AnswerStream } from '../bridge/answer-stream.ts';
 import type { CallTimer } from '../bridge/call-timer.ts';
+import type { MessageQueue } from './message-queue.ts';
 
 /** One POST under way. */
 interface Call {
@@ -21,20 +21,15 @@ interface Call {
 export class CallerLink {
   readonly session: SseSession;
   readonly #own: OwnSession;
-  readonly #limits: Limits;
   readonly #calls = new Map<RequestId, Call>();
   readonly #streams = new Set<AnswerStream>();
-  readonly #queue: { message: unknown; chars: number }[] = [];
-  #queuedChars = 0;
+  readonly #queue: MessageQueue;
 
-  constructor(own: OwnSession, limits: Limits) {
+  /** Whoever listens to the session of `own` must hand on what comes to `hear`; `queue` is what came before. */
+  constructor(own: OwnSession, queue: MessageQueue) {
     this.#own = own;
-    this.#limits = limits;
+    this.#queue = queue;
     this.session = own.session;
-    void this.session.listen((message) => this.#hear(message)).catch(() => {});
-    this.session.ended.addEventListener('abort', () => {
-      this.#queue.length = 0;
-    });
   }
 
   /** Sends the caller's request `id`, whose POST `stream` answers. Throws SessionLost and UpstreamFault. */
@@ -95,28 +90,18 @@ export class CallerLink {
     if (over.aborted) detach();
   }
 
-  async #hear(message: UpstreamMessage): Promise<void> {
+  /** Takes what the server says outside of its answers; resolves when the caller can take the next. */
+  async hear(message: UpstreamMessage): Promise<void> {
     const call = [...this.#calls.values()].findLast(({ stream }) => isOpen(stream));
     call?.timer.heard();
     const stream = call?.stream ?? [...this.#streams].findLast(isOpen);
     if (stream) await stream.send(toSend(message));
-    else this.#keep(toSend(message));
-  }
-
-  #keep(message: unknown): void {
-    const chars = JSON.stringify(message).length;
-    this.#queue.push({ message, chars });
-    this.#queuedChars += chars;
-    const { sseQueuedMessages, sseQueuedChars } = this.#limits;
-    while (this.#queue.length > sseQueuedMessages || this.#queuedChars > sseQueuedChars) {
-      this.#queuedChars -= this.#queue.shift()?.chars ?? 0;
-    }
+    else this.#queue.add(toSend(message));
   }
 
   #flush(stream: AnswerStream): void {
     if (!isOpen(stream)) return;
-    this.#queuedChars = 0;
-    for (const { message } of this.#queue.splice(0)) void stream.send(message);
+    for (const message of this.#queue.take()) void stream.send(message);
   }
 }
 
@@ -132,6 +117,7 @@ function isOpen(stream: AnswerStream): boolean {
   return stream.takesEvents && !stream.isOver;
 }
 
-function toSend({ method, id, params }: UpstreamMessage): Record<string, unknown> {
+/** A message of the server as it goes to the caller. */
+export function toSend({ method, id, params }: UpstreamMessage): Record<string, unknown> {
   return { jsonrpc: '2.0', ...(id !== undefined && { id }), method, ...(params && { params }) };
 }

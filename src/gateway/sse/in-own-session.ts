@@ -2,13 +2,14 @@ import { fieldsOf, toMessage } from '../../mcp/era-messages.ts';
 import { sessionHeader } from '../../mcp/headers.ts';
 import { isResponse, type RequestId } from '../../mcp/message.ts';
 import { ApiError } from '../../platform/errors.ts';
-import { SessionLost } from '../../upstream/legacy-session.ts';
+import { SessionLost, type UpstreamMessage } from '../../upstream/legacy-session.ts';
 import { ownerOf } from '../caller-sessions.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { parseBody } from '../parse-body.ts';
 import type { ReachedConnection } from '../reach.ts';
 import { accepted, callTimer } from './answers.ts';
-import { CallerLink, Cancelled } from './caller-link.ts';
+import { CallerLink, Cancelled, toSend } from './caller-link.ts';
+import { MessageQueue } from './message-queue.ts';
 import type { SsePassage, SsePost } from './sse-post.ts';
 
 /**
@@ -25,8 +26,12 @@ export async function openForCaller(
     throw new ApiError('validation_error', { message: 'params.protocolVersion: must be a string.' });
   }
   const client = { revision, capabilities: fieldsOf(capabilities), clientInfo: fieldsOf(clientInfo) };
-  const own = await deps.sessions.sse.own.open(target, client, stream.left);
-  const link = new CallerLink(own, deps.limits);
+  // A server may speak up as soon as it is greeted.
+  const queue = new MessageQueue(deps.limits);
+  let link: CallerLink | undefined;
+  const hear = (message: UpstreamMessage) => (link ? link.hear(message) : queue.add(toSend(message)));
+  const own = await deps.sessions.sse.own.open(target, client, hear, stream.left);
+  link = new CallerLink(own, queue);
   const sealed = deps.callerSessions.seal(ownerOf(connection, organizationId), deps.sseLinks.add(link));
   const answer = toMessage(message.id, { kind: 'result', result: own.session.result });
   stream.end(200, answer, { [sessionHeader]: sealed });

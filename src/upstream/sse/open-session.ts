@@ -1,5 +1,5 @@
 import type { Transport } from '../exchange.ts';
-import type { LegacyClient } from '../legacy-session.ts';
+import type { LegacyClient, SessionRequest } from '../legacy-session.ts';
 import type { Target } from '../target.ts';
 import { type EventStream, openEventStream } from './open-stream.ts';
 import { SseSession } from './session.ts';
@@ -38,16 +38,23 @@ export async function initializeSse(
   });
 }
 
-/** Opens a session without `notifications/initialized`, which `client` is to send itself. Throws like `openSseSession`. */
+/**
+ * Opens a session without `notifications/initialized`, which `client` is to send itself; `onMessage` listens from the
+ * beginning. Throws like `openSseSession`.
+ */
 export async function introduceSse(
   transport: Transport,
   target: Target,
   client: LegacyClient,
+  onMessage: SessionRequest['onMessage'],
   deadline: AbortSignal,
 ): Promise<SseSession> {
   const stream = await openEventStream(transport, target, deadline);
   const session = new SseSession(transport, target, stream);
-  return orClose(session, () => session.initialize(client, deadline));
+  return orClose(session, async () => {
+    await session.listen(onMessage);
+    await session.initialize(client, deadline);
+  });
 }
 
 async function orClose(session: SseSession, work: () => Promise<void>): Promise<SseSession> {

@@ -31,7 +31,7 @@ const client = {
 const never = new AbortController().signal;
 const streams = () => rig.server.clients.size;
 const opened = (sessions: OwnSessions, uid = 'con_1', version = 1): Promise<OwnSession> =>
-  sessions.open(rig.target([], uid, version), client, never);
+  sessions.open(rig.target([], uid, version), client, () => {}, never);
 
 test('each client has its own, is introduced as it is, and says itself that it is ready', async () => {
   const sessions = make();

@@ -2,7 +2,7 @@ import type { Clock } from '../../platform/clock.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { Transport } from '../exchange.ts';
 import { UpstreamFault } from '../fault.ts';
-import type { LegacyClient } from '../legacy-session.ts';
+import type { LegacyClient, SessionRequest } from '../legacy-session.ts';
 import type { Target } from '../target.ts';
 import { introduceSse } from './open-session.ts';
 import type { SseSession } from './session.ts';
@@ -17,10 +17,16 @@ export interface OwnSession {
 /** The sessions over HTTP+SSE that clients have for themselves. They live in this process, and end with it. */
 export interface OwnSessions {
   /**
-   * Opens one, and introduces `client`; that it is ready is its own to say. Throws UpstreamFault, `busy` if as many are in
-   * use as may; ends with `signal`, or after `limits.probeMs`.
+   * Opens one, and introduces `client`; that it is ready is its own to say. `onMessage` hears what belongs to no request,
+   * from the beginning. Throws UpstreamFault, `busy` if as many are in use as may; ends with `signal`, or after
+   * `limits.probeMs`.
    */
-  open(target: Target, client: LegacyClient, signal: AbortSignal): Promise<OwnSession>;
+  open(
+    target: Target,
+    client: LegacyClient,
+    onMessage: SessionRequest['onMessage'],
+    signal: AbortSignal,
+  ): Promise<OwnSession>;
   /** Closes the sessions of a connection; with `belowVersion`, those of its older targets only. */
   end(uid: string, belowVersion?: number): void;
   /** Closes all. */
@@ -95,13 +101,13 @@ export function createOwnSessions(transport: Transport, clock: Clock): OwnSessio
   }
 
   return {
-    async open(target, client, signal) {
+    async open(target, client, onMessage, signal) {
       if (!hasRoom(target.origin)) throw new OriginFull();
       const opening = { target, stop: new AbortController() };
       openings.add(opening);
       const deadline = AbortSignal.any([signal, opening.stop.signal, AbortSignal.timeout(limits.probeMs)]);
       try {
-        return keep(target, await introduceSse(transport, target, client, deadline));
+        return keep(target, await introduceSse(transport, target, client, onMessage, deadline));
       } finally {
         openings.delete(opening);
       }
