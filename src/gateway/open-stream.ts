@@ -1,11 +1,11 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import { mediaType, singleValue } from '../mcp/headers.ts';
-import type { Clock } from '../platform/clock.ts';
 import { redirectPath } from '../upstream/exchange.ts';
 import { faultOfError, faultOfStatus, UpstreamFault } from '../upstream/fault.ts';
 import type { Target } from '../upstream/target.ts';
 import type { Expiring } from './deadlines.ts';
+import { EventBoundary, keepAliveComment } from './event-boundary.ts';
 import type { RelayDeps } from './relay.ts';
 import type { Downstream } from './relay-call.ts';
 
@@ -21,7 +21,7 @@ export interface StreamEvents {
  * as both sides stay. A comment now and then keeps what lies between from closing an idle one.
  */
 export function openStream(
-  deps: RelayDeps & { clock: Clock },
+  deps: RelayDeps,
   target: Target,
   headers: readonly string[],
   downstream: Downstream,
@@ -35,7 +35,7 @@ export function openStream(
 class StreamRelay implements Dispatcher.DispatchHandler, Expiring {
   deadline = 0;
   slot = -1;
-  readonly #deps: RelayDeps & { clock: Clock };
+  readonly #deps: RelayDeps;
   readonly #target: Target;
   readonly #headers: readonly string[];
   readonly #downstream: Downstream;
@@ -47,12 +47,10 @@ class StreamRelay implements Dispatcher.DispatchHandler, Expiring {
   #redirectsLeft: number;
   #isOpen = false;
   #ended = false;
-  /** Whether the last bytes ended a line, so that a comment may stand there. */
-  #atLineStart = true;
-  #cancelKeepAlive = () => {};
+  readonly #boundary = new EventBoundary();
 
   constructor(
-    deps: RelayDeps & { clock: Clock },
+    deps: RelayDeps,
     target: Target,
     headers: readonly string[],
     downstream: Downstream,
@@ -83,7 +81,9 @@ class StreamRelay implements Dispatcher.DispatchHandler, Expiring {
     );
   }
 
+  /** Called by `Deadlines`: the upstream did not answer in time, or has said nothing for a while on an open stream. */
   expire(): void {
+    if (this.#isOpen) return this.#keepAlive();
     this.#fail(new UpstreamFault('timeout', 'upstream did not answer in time'));
   }
 
@@ -113,7 +113,6 @@ class StreamRelay implements Dispatcher.DispatchHandler, Expiring {
       controller.abort(new Error('refused'));
       return;
     }
-    this.#deps.deadlines.delete(this);
     this.#isOpen = true;
     const { response, headers: shared } = this.#downstream;
     const answer: OutgoingHttpHeaders = {
@@ -124,16 +123,15 @@ class StreamRelay implements Dispatcher.DispatchHandler, Expiring {
     };
     response.writeHead(200, answer);
     response.flushHeaders();
-    this.#keepAlive();
+    this.#awaitSilence();
     this.#events.opened();
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#ended || controller === this.#left) return;
-    this.#atLineStart = chunk.at(-1) === 0x0a;
-    const { response, entry } = this.#downstream;
-    entry.bytesOut += chunk.length;
-    if (response.write(chunk)) return;
+    this.#awaitSilence();
+    const { response } = this.#downstream;
+    if (this.#send(chunk)) return;
     controller.pause();
     response.once('drain', () => {
       if (!this.#ended) controller.resume();
@@ -163,13 +161,21 @@ class StreamRelay implements Dispatcher.DispatchHandler, Expiring {
     controller.abort(new Error('redirected'));
   }
 
-  /** A line that begins with a colon is a comment, also within an event (HTML, server-sent events). */
+  #send(bytes: Buffer): boolean {
+    const { response, entry } = this.#downstream;
+    entry.bytesOut += bytes.length;
+    this.#boundary.look(bytes);
+    return response.write(bytes);
+  }
+
+  #awaitSilence(): void {
+    const { deadlines, elapsed, limits } = this.#deps;
+    deadlines.set(this, elapsed() + limits.streamKeepAliveMs);
+  }
+
   #keepAlive(): void {
-    this.#cancelKeepAlive = this.#deps.clock.after(this.#deps.limits.streamKeepAliveMs, () => {
-      const { response } = this.#downstream;
-      if (this.#atLineStart && !response.writableNeedDrain) response.write(': keep-alive\n');
-      this.#keepAlive();
-    });
+    if (this.#boundary.isHere && !this.#downstream.response.writableNeedDrain) this.#send(keepAliveComment);
+    this.#awaitSilence();
   }
 
   #fail(fault: UpstreamFault, status?: number): void {
@@ -190,6 +196,5 @@ class StreamRelay implements Dispatcher.DispatchHandler, Expiring {
   #finish(): void {
     this.#ended = true;
     this.#deps.deadlines.delete(this);
-    this.#cancelKeepAlive();
   }
 }

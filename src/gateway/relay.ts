@@ -7,6 +7,7 @@ import type { Limits } from '../platform/limits.ts';
 import { redirectPath, tooLarge } from '../upstream/exchange.ts';
 import { faultOfContentType, faultOfError, UpstreamFault } from '../upstream/fault.ts';
 import type { Deadlines, Expiring } from './deadlines.ts';
+import { EventBoundary, keepAliveComment } from './event-boundary.ts';
 import {
   AnswerSign,
   concat,
@@ -66,6 +67,9 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
   #bytes = 0;
   #restorer: IdRestorer | undefined;
   readonly #answerSign = new AnswerSign();
+  /** When time is up on an event stream; its deadline comes earlier, for a comment. */
+  #timeUp = 0;
+  #boundary: EventBoundary | undefined;
   #ended = false;
 
   constructor(
@@ -104,6 +108,11 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
 
   /** Called by `Deadlines` when time is up. */
   expire(): void {
+    if (this.#deps.elapsed() < this.#timeUp) {
+      // A refusal would have come at once.
+      if (this.#mode === 'peek') this.#startStream(true);
+      if (this.#boundary) return this.#keepAlive(this.#boundary);
+    }
     this.#fail(new UpstreamFault('timeout', 'upstream did not answer in time'));
   }
 
@@ -140,7 +149,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
       );
     }
     if (type === 'text/event-stream') {
-      if (this.#call.mayBeLost) this.#mode = 'peek';
+      if (this.#call.mayBeLost) this.#awaitFirstEvent();
       else this.#startStream(true);
     } else if (type === 'application/json') {
       this.#mode = 'hold';
@@ -294,6 +303,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     this.#mode = 'stream';
     this.#isEvents = isEvents;
     this.#restorer ??= this.#newRestorer();
+    if (isEvents) this.#boundary = new EventBoundary();
     this.#response.writeHead(200, {
       ...this.#passedHeaders(),
       'content-type': isEvents ? 'text/event-stream' : 'application/json',
@@ -305,9 +315,25 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     }
   }
 
+  #awaitFirstEvent(): void {
+    const { deadlines, elapsed, limits } = this.#deps;
+    this.#mode = 'peek';
+    this.#timeUp = this.#startedAt + this.#call.target.timeLimits.callTimeoutMs;
+    deadlines.set(this, Math.min(this.#timeUp, elapsed() + limits.streamKeepAliveMs));
+  }
+
   #eventDeadline(): number {
     const { idleTimeoutMs, maxCallMs } = this.#call.target.timeLimits;
-    return Math.min(this.#deps.elapsed() + idleTimeoutMs, this.#startedAt + maxCallMs);
+    const now = this.#deps.elapsed();
+    this.#timeUp = Math.min(now + idleTimeoutMs, this.#startedAt + maxCallMs);
+    return Math.min(this.#timeUp, now + this.#deps.limits.streamKeepAliveMs);
+  }
+
+  /** Nothing came for a while: a comment keeps what lies between from closing the stream, and is no news of the upstream. */
+  #keepAlive(boundary: EventBoundary): void {
+    const { deadlines, elapsed, limits } = this.#deps;
+    if (boundary.isHere && !this.#response.writableNeedDrain) this.#send(keepAliveComment);
+    deadlines.set(this, Math.min(this.#timeUp, elapsed() + limits.streamKeepAliveMs));
   }
 
   #write(chunk: Buffer): boolean {
@@ -318,6 +344,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
 
   #send(bytes: Buffer): boolean {
     this.#entry.bytesOut += bytes.length;
+    this.#boundary?.look(bytes);
     return this.#response.write(bytes);
   }
 
@@ -328,6 +355,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     controller.pause();
     // The reader is slow, not the upstream.
     const last = this.#startedAt + maxCallMs;
+    this.#timeUp = last;
     deadlines.set(this, last);
     this.#response.once('drain', () => {
       if (this.#ended) return;

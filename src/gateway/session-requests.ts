@@ -109,8 +109,7 @@ async function stream(
   const sent = [...forwardedHeaders(headers), sessionHeader, upstreamId, ...viaHeader(headers.via)];
   const failure = await new Promise<{ fault: UpstreamFault; status: number | undefined } | undefined>(
     (resolve) => {
-      const relay = { ...deps.relay, clock: deps.clock };
-      openStream(relay, reached.target, sent, downstream, {
+      openStream(deps.relay, reached.target, sent, downstream, {
         opened: () => resolve(undefined),
         failed: (fault, status) => resolve({ fault, status }),
       });

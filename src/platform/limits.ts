@@ -62,8 +62,8 @@ export const defaultLimits = {
   callerSessionMs: 24 * 60 * 60_000,
   /** Streams of callers that one upstream origin may have open: half of its sockets, which calls need too. */
   streamsPerOrigin: 512,
-  /** How often an idle stream carries a comment, so that no proxy in between closes it. */
-  streamKeepAliveMs: 20_000,
+  /** Silence after which an event stream carries a comment, so that no proxy in between closes it. */
+  streamKeepAliveMs: 15_000,
   /** How long a call waits for what its upstream asks of the caller's user, and how many calls of one process do. */
   suspendedCallMs: 10 * 60_000,
   suspendedCalls: 10_000,
