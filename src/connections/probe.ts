@@ -150,7 +150,13 @@ async function ask(
     return {
       status: { state: 'connected' },
       at: clock.now(),
-      learned: { protocol, serverInfo, iconUrl: iconUrlOf(serverInfo), session, target },
+      learned: {
+        protocol: { ...protocol, learnedAt: askedAt },
+        serverInfo,
+        iconUrl: iconUrlOf(serverInfo),
+        session,
+        target,
+      },
       fault: undefined,
     };
   } catch (fault) {

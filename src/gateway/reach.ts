@@ -28,6 +28,7 @@ export function reach(
 ): ReachedConnection | Promise<ReachedConnection> {
   const found = deps.resolver.resolve(namespace, id);
   if (found && !(found instanceof Promise) && found.connection.protocol && !isRenewalDue(deps, found)) {
+    relearn(deps, found.connection);
     return ready(found, refuse);
   }
   return reachSlowly(deps, namespace, id, found, refuse);
@@ -78,6 +79,16 @@ async function reachSlowly(
   requireReady(probed, refuse);
   const { status } = probed.connection;
   throw new ApiError('upstream_failed', status.state === 'error' ? { message: status.message } : {});
+}
+
+/**
+ * A verdict on the era goes stale without anyone noticing: a server of both eras answers whom it would serve better by
+ * now (mcp.md §4). The call does not wait for the probe.
+ */
+function relearn({ clock, limits, observer }: GatewayDeps, connection: Connection): void {
+  const { protocol, status } = connection;
+  if (status.state !== 'connected' || !protocol) return;
+  if (clock.now() - (protocol.learnedAt ?? 0) > limits.eraMaxAgeMs) observer.doubted(connection);
 }
 
 function isRenewalDue({ clock }: GatewayDeps, { renewAt }: ResolvedConnection): boolean {

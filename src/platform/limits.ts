@@ -64,6 +64,8 @@ export const defaultLimits = {
   streamsPerOrigin: 512,
   /** Silence after which an event stream carries a comment, so that no proxy in between closes it. */
   streamKeepAliveMs: 15_000,
+  /** How old what was learned of an upstream's era may be before a probe asks again, beside the next call. */
+  eraMaxAgeMs: 24 * 60 * 60_000,
   /** How long a call waits for what its upstream asks of the caller's user, and how many calls of one process do. */
   suspendedCallMs: 10 * 60_000,
   suspendedCalls: 10_000,

@@ -17,6 +17,8 @@ export interface Protocol {
   legacy?: string;
   /** The same over HTTP+SSE, the transport of 2024-11-05: only where the server speaks nothing newer. */
   sse?: string;
+  /** When it was learned (epoch milliseconds): a server may speak another era tomorrow. */
+  learnedAt?: number;
 }
 
 /** A legacy session as `initialize` opened it. */

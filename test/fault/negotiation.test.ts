@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { count, put, type Rig, setUpRig } from '../fixtures/fault.ts';
-import { modernServer, sendJson } from '../fixtures/upstream.ts';
+import { count, echoCall, mcp, put, type Rig, setUpRig } from '../fixtures/fault.ts';
+import { SteppedClock } from '../fixtures/stepped-clock.ts';
+import { until } from '../fixtures/until.ts';
+import { legacyServer, modernServer, sendJson } from '../fixtures/upstream.ts';
 
 let rig: Rig;
 beforeEach(async () => {
@@ -33,5 +35,41 @@ describe('a server that refuses the revision of the first question', () => {
     const pb = await rig.start();
     expect((await put(pb, 'c', { mcpUrl: rig.up.url })).json.status).toMatchObject({ state: 'error' });
     expect(count(rig.up, 'server/discover')).toBe(1);
+  });
+});
+
+describe('what was learned of an upstream’s era', () => {
+  const call = echoCall('a', { text: 'hi' });
+  const discoveries = () => count(rig.up, 'server/discover');
+
+  it('is asked again beside a call once it is a day old, and only then', async () => {
+    const clock = new SteppedClock();
+    const pb = await rig.start({ clock });
+    await put(pb, 'c', { mcpUrl: rig.up.url });
+    expect(discoveries()).toBe(1);
+    clock.step(23 * 3_600_000);
+    expect((await mcp(pb, 'c', call)).status).toBe(200);
+    expect(discoveries()).toBe(1);
+    clock.step(2 * 3_600_000);
+    expect((await mcp(pb, 'c', call)).status).toBe(200);
+    await until(() => discoveries() === 2);
+    // Learned anew, it is young again.
+    await until(async () => {
+      const before = discoveries();
+      return (await mcp(pb, 'c', call)).status === 200 && discoveries() === before;
+    });
+  });
+
+  it.each([
+    ['legacy', 'modern', () => legacyServer().handler, () => modernServer().handler],
+    ['modern', 'legacy', () => modernServer().handler, () => legacyServer().handler],
+  ])('is learned anew when a %s server has become a %s one', async (_was, _is, before, after) => {
+    rig.up.handle(before());
+    const pb = await rig.start();
+    await put(pb, 'c', { mcpUrl: rig.up.url });
+    expect((await mcp(pb, 'c', call)).json).toMatchObject({ result: { content: [{ type: 'text' }] } });
+    rig.up.handle(after());
+    const answered = async () => (await mcp(pb, 'c', call)).json.result as unknown;
+    expect(await until(answered)).toMatchObject({ content: [{ type: 'text' }] });
   });
 });
