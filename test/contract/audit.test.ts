@@ -99,7 +99,10 @@ describe('a call on the MCP endpoint of a connection', () => {
     ['legacy', undefined],
     ['events', undefined],
     ['modern', 'modern'],
-  ])('of an upstream that is %s leaves one row', async (id, era) => {
+    // Over the bridge between the eras.
+    ['legacy', 'modern'],
+    ['modern', undefined],
+  ])('of an upstream that is %s leaves one row (caller: %s)', async (id, era) => {
     const before = Date.now();
     const json = toolCall('echo', era ? envelope : {});
     const path = `/connect/default/${id}/mcp`;
@@ -140,6 +143,21 @@ describe('a call on the MCP endpoint of a connection', () => {
       .where('trace_id', '=', row.trace_id)
       .execute();
     expect(rows).toHaveLength(1);
+  });
+
+  test.each([
+    ['legacy', 'modern'],
+    ['modern', undefined],
+  ])('over the bridge to an upstream that is %s says how the tool did', async (id, era) => {
+    const path = `/connect/default/${id}/mcp`;
+    const callOf = (name: string) =>
+      audited(path, {
+        method: 'POST',
+        json: toolCall(name, era ? envelope : {}),
+        headers: era ? modernHeaders(name) : {},
+      });
+    expect(await callOf('refuse')).toMatchObject({ tool: 'refuse', outcome: 'rpc_error', code: '4711' });
+    expect(await callOf('fail')).toMatchObject({ tool: 'fail', outcome: 'tool_error', code: null });
   });
 
   test('counts the bytes of an answer that is too large to be held back', async () => {

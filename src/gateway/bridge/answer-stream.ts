@@ -1,3 +1,6 @@
+import type { RpcAnswer } from '../../mcp/answer.ts';
+import { toMessage } from '../../mcp/era-messages.ts';
+import type { RequestId } from '../../mcp/message.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Limits } from '../../platform/limits.ts';
 import type { Downstream } from '../relay-call.ts';
@@ -71,7 +74,14 @@ export class AnswerStream {
     if (!this.isOver) this.#open();
   }
 
-  /** Sends the answer, and ends. `status` counts unless the stream has begun. */
+  /** Sends what the upstream answered, and ends; the audit hears how it went. `status` counts unless the stream has begun. */
+  answer(status: number, id: RequestId, answer: RpcAnswer, headers: Record<string, string> = {}): void {
+    if (answer.kind === 'error') this.#downstream.entry.answeredError(answer.code);
+    else if (answer.result.isError === true) this.#downstream.entry.toolFailed();
+    this.end(status, toMessage(id, answer), headers);
+  }
+
+  /** Sends the last message, and ends. `status` counts unless the stream has begun. */
   end(status: number, message: unknown, headers: Record<string, string> = {}): void {
     if (this.isOver) return;
     this.#cancelKeepAlive();

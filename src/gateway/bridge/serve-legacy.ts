@@ -5,7 +5,6 @@ import {
   toInitializeResult,
   toLegacyErrorCode,
   toLegacyResult,
-  toMessage,
 } from '../../mcp/era-messages.ts';
 import { sessionHeader } from '../../mcp/headers.ts';
 import { isResponse, type RequestId } from '../../mcp/message.ts';
@@ -49,7 +48,7 @@ export async function serveLegacy(
   };
   try {
     const { answer, headers } = await serve(deps, passage, reached, isStateless);
-    stream.end(200, toMessage(message.id, answer), headers);
+    stream.answer(200, message.id, answer, headers);
   } catch (error) {
     if (error instanceof CallCancelled) {
       stream.open();

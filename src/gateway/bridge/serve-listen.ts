@@ -1,4 +1,4 @@
-import { fieldsOf, tagged, toMessage } from '../../mcp/era-messages.ts';
+import { fieldsOf, tagged } from '../../mcp/era-messages.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { UpstreamMessage } from '../../upstream/legacy-session.ts';
 import type { GatewayDeps } from '../deps.ts';
@@ -69,5 +69,5 @@ export async function serveListen(
   unlisten();
   lease.drop();
   const result = tagged('', undefined, id).params as Record<string, unknown>;
-  stream.end(200, toMessage(id, { kind: 'result', result: { resultType: 'complete', ...result } }));
+  stream.answer(200, id, { kind: 'result', result: { resultType: 'complete', ...result } });
 }

@@ -8,7 +8,6 @@ import {
   readEnvelope,
   toDiscoverResult,
   toLegacyParams,
-  toMessage,
   toModernErrorCode,
   toModernResult,
   urlElicitationRequired,
@@ -88,7 +87,7 @@ async function answer(deps: GatewayDeps, passage: ModernPassage, reached: Reache
   if (method === 'subscriptions/listen') return serveListen(deps, passage, reached);
   if (method === 'server/discover') {
     const lease = await borrow(deps, passage, reached);
-    stream.end(200, toMessage(id, { kind: 'result', result: discovered(lease) }));
+    stream.answer(200, id, { kind: 'result', result: discovered(lease) });
     lease.release();
     return;
   }
@@ -165,12 +164,12 @@ async function proceed(
         params ? { method, params } : { method },
       ]),
     );
-    stream.end(200, toMessage(id, { kind: 'result', result: inputRequired(inputRequests, requestState) }));
+    stream.answer(200, id, { kind: 'result', result: inputRequired(inputRequests, requestState) });
     return;
   }
   deps.observer.succeeded(reached.connection);
   const { status, answer } = toModernAnswer(deps, passage, reached, progress.answer);
-  stream.end(status, toMessage(id, answer));
+  stream.answer(status, id, answer);
 }
 
 function inputRequired(

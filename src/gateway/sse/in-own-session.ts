@@ -82,7 +82,7 @@ async function ask(
   const timer = callTimer(deps, stream, target);
   const { method, params } = message;
   try {
-    stream.end(200, toMessage(id, await link.ask(id, { method: method as string, params }, stream, timer)));
+    stream.answer(200, id, await link.ask(id, { method: method as string, params }, stream, timer));
   } catch (error) {
     if (!(timer.signal.reason instanceof Cancelled)) throw error;
     // What was cancelled has no answer (MCP 2025-11-25, basic/utilities/cancellation).

@@ -1,5 +1,4 @@
 import type { RpcAnswer } from '../../mcp/answer.ts';
-import { toMessage } from '../../mcp/era-messages.ts';
 import type { GatewayDeps } from '../deps.ts';
 import type { ReachedConnection } from '../reach.ts';
 import { accepted, callTimer } from './answers.ts';
@@ -23,7 +22,7 @@ export async function sendShared(
     accepted(passage);
     return isHeard;
   }
-  stream.end(200, toMessage(message.id, await ask(deps, passage, reached)));
+  stream.answer(200, message.id, await ask(deps, passage, reached));
   // A session opened earlier says nothing about the upstream now.
   return message.method !== 'initialize';
 }
