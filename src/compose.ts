@@ -10,6 +10,7 @@ import { createResolver } from './connections/resolve.ts';
 import { createSetupTickets } from './connections/setup/ticket.ts';
 import { createCourier } from './connections/webhooks/deliver.ts';
 import { LiveSessions } from './gateway/bridge/live-sessions.ts';
+import { createSessionMail } from './gateway/bridge/session-mail.ts';
 import { openSessionWishes } from './gateway/bridge/session-wishes.ts';
 import { createSuspendedCalls } from './gateway/bridge/suspended-calls.ts';
 import { createCallerSessions } from './gateway/caller-sessions.ts';
@@ -146,7 +147,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
         keyring,
         clock.now,
         limits.callerSessionMs,
-        await openEndedSessions(store, clock),
+        await openEndedSessions(store, clock, (idHash) => live.end(idHash)),
       ),
       streams,
       sseLinks: new CallerLinks(),
@@ -155,6 +156,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       feed,
       suspended: createSuspendedCalls(keyring, clock.now, limits),
       live,
+      mail: createSessionMail(store, keyring, clock, limits, log, live),
       wishes: await openSessionWishes(store, clock, limits, (idHash) => live.changed(idHash)),
       setupUrl: tickets.urlOf,
     };

@@ -147,31 +147,39 @@ describe('an ended session', () => {
     await rm(dataDir, { recursive: true, force: true });
   });
 
+  const open = (ended: (idHash: string) => void = () => {}) => openEndedSessions(store, clock, ended);
   const rows = async () =>
     (await store.db.selectFrom('ended_sessions').select('id_hash').execute()).map(({ id_hash }) => id_hash);
 
   test('is known at once, to everyone who shares the store', async () => {
-    const [one, other] = [await openEndedSessions(store, clock), await openEndedSessions(store, clock)];
+    const [one, other] = [await open(), await open()];
     await one.add('hash', clock.now() + lifeMs);
     expect([one.has('hash'), other.has('hash'), one.has('another')]).toEqual([true, true, false]);
   });
 
+  test('is told of, wherever it was ended', async () => {
+    const told: string[] = [];
+    await open((idHash) => told.push(idHash));
+    await (await open()).add('hash', clock.now() + lifeMs);
+    expect(told).toEqual(['hash']);
+  });
+
   test('is known after a restart', async () => {
-    await (await openEndedSessions(store, clock)).add('hash', clock.now() + lifeMs);
+    await (await open()).add('hash', clock.now() + lifeMs);
     await store.close();
     store = await openStore({ dataDir, databaseUrl: undefined });
-    expect((await openEndedSessions(store, clock)).has('hash')).toBe(true);
+    expect((await open()).has('hash')).toBe(true);
   });
 
   test('may be ended again, also by two at once', async () => {
-    const ended = await openEndedSessions(store, clock);
+    const ended = await open();
     await Promise.all([ended.add('hash', clock.now() + lifeMs), ended.add('hash', clock.now() + lifeMs)]);
     await ended.add('hash', clock.now() + lifeMs);
     expect(await rows()).toEqual(['hash']);
   });
 
   test('is forgotten, in memory and in the store, only once its id has run out', async () => {
-    const ended = await openEndedSessions(store, clock);
+    const ended = await open();
     await ended.add('first', clock.now() + lifeMs);
     clock.set(clock.now() + lifeMs - 1);
     await ended.add('second', clock.now() + lifeMs);
@@ -197,7 +205,7 @@ describe('an ended session', () => {
       db: { selectFrom: () => query },
       onStale: (listener: (key: string | null) => void) => void listeners.push(listener),
     } as unknown as Store;
-    const ended = await openEndedSessions(slow, clock);
+    const ended = await openEndedSessions(slow, clock, () => {});
     // The break of a listening socket, and then what another process ended.
     listeners[0]?.(null);
     listeners[0]?.(`ended-session:late:${clock.now() + lifeMs}`);

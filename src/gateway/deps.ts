@@ -6,6 +6,7 @@ import type { Resolver } from '../connections/resolve.ts';
 import type { ChangeFeed } from '../upstream/change-feed.ts';
 import type { SessionLeases } from '../upstream/session-leases.ts';
 import type { LiveSessions } from './bridge/live-sessions.ts';
+import type { SessionMail } from './bridge/session-mail.ts';
 import type { SessionWishes } from './bridge/session-wishes.ts';
 import type { SuspendedCalls } from './bridge/suspended-calls.ts';
 import type { CallerSessions } from './caller-sessions.ts';
@@ -31,6 +32,7 @@ export interface GatewayDeps extends CredentialedDeps {
   feed: ChangeFeed;
   suspended: SuspendedCalls;
   live: LiveSessions;
+  mail: SessionMail;
   wishes: SessionWishes;
   /** Where the user of a connection does what it waits for: a capability of its own, made anew each time. */
   setupUrl: (connection: Connection) => string;

@@ -11,8 +11,12 @@ export interface EndedSessions {
 
 const staleKey = 'ended-session:';
 
-/** Reads what was ended before, and learns of each later one as it happens. */
-export async function openEndedSessions(store: Store, clock: Clock): Promise<EndedSessions> {
+/** Reads what was ended before, and learns of each later one as it happens, in whichever process; `ended` hears of those. */
+export async function openEndedSessions(
+  store: Store,
+  clock: Clock,
+  ended: (idHash: string) => void,
+): Promise<EndedSessions> {
   /** Hashes, and until when each is remembered. */
   const known = new Map<string, number>();
 
@@ -24,7 +28,10 @@ export async function openEndedSessions(store: Store, clock: Clock): Promise<End
       .where('expires_at', '>', clock.now())
       .orderBy('expires_at')
       .execute();
-    for (const { id_hash, expires_at } of rows) known.set(id_hash, expires_at);
+    for (const { id_hash, expires_at } of rows) {
+      known.set(id_hash, expires_at);
+      ended(id_hash);
+    }
   }
 
   function learn(idHash: string, expiresAt: number): void {
@@ -41,6 +48,7 @@ export async function openEndedSessions(store: Store, clock: Clock): Promise<End
     else if (key.startsWith(staleKey)) {
       const [idHash = '', expiresAt] = key.slice(staleKey.length).split(':');
       learn(idHash, Number(expiresAt));
+      ended(idHash);
     }
   });
   await load();

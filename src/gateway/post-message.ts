@@ -199,11 +199,11 @@ function bridgeLegacy(
   reached: ReachedConnection,
   session: ClientSession | undefined,
 ): Promise<void> {
-  const { headers, body, organizationId } = post;
+  const { headers, body, organizationId, namespace } = post;
   const isStateless = headers[sessionHeader] === statelessSession;
   return serveLegacy(
     deps,
-    { message, body, headers, organizationId, session },
+    { message, body, headers, organizationId, namespace, session },
     reached,
     downstream,
     isStateless,

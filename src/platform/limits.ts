@@ -69,6 +69,8 @@ export const defaultLimits = {
   /** How long a call waits for what its upstream asks of the caller's user, and how many calls of one process do. */
   suspendedCallMs: 10 * 60_000,
   suspendedCalls: 10_000,
+  /** How long a caller's reply or cancellation waits for the process that it is for. */
+  sessionMailMs: 60_000,
   /** Rounds of questions that one call may ask. */
   questionRounds: 32,
   /** Longest JSON of what a client says of itself when it initializes, which its session id carries. */

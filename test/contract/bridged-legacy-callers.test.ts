@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { type RunningUpstream, startUpstream } from '../conformance/server/stage.ts';
 import { until } from '../fixtures/until.ts';
-import type { Handler, Upstream } from '../fixtures/upstream.ts';
 import { useContract } from './harness.ts';
 import { type CallerOptions, editions, type LegacyCaller } from './legacy-callers.ts';
+import { type Answers, type ScriptedModern, scriptedModern } from './scripted-modern.ts';
 
 // Callers of the legacy era in front of servers of the modern one (mcp.md §5.1).
 
@@ -107,56 +107,12 @@ describe.each(editions)('$edition', ({ connectCaller }) => {
   });
 });
 
-interface Asked {
-  method: string;
-  params: Params;
-  headers: Record<string, string | string[] | undefined>;
-}
-
-/** A modern server that answers each method as it is told; what it is asked is kept. */
-async function scripted(
-  id: string,
-  answers: Record<string, (asked: Asked) => { result?: unknown; error?: unknown } | undefined>,
-): Promise<{ asked: Asked[]; upstream: Upstream; open: () => number }> {
-  const asked: Asked[] = [];
-  let open = 0;
-  const handler: Handler = ({ message, headers }, response) => {
-    const {
-      id: requestId,
-      method,
-      params,
-    } = (message ?? {}) as { id: unknown; method: string; params: Params };
-    const one = { method, params, headers };
-    const discovered = {
-      supportedVersions: ['2026-07-28'],
-      capabilities: { tools: {}, logging: {}, resources: { subscribe: true } },
-      instructions: 'Be kind.',
-      _meta: { [`${meta}serverInfo`]: { name: 'scripted', version: '3' } },
-    };
-    if (method === 'server/discover') return reply({ result: discovered });
-    if (method === 'initialize' || method === undefined) {
-      response.writeHead(400, { 'content-type': 'application/json' });
-      return void response.end(
-        JSON.stringify({ jsonrpc: '2.0', id: null, error: { code: -32602, message: 'modern' } }),
-      );
-    }
-    asked.push(one);
-    const answer = answers[method]?.(one);
-    if (answer) return reply(answer);
-    open++;
-    response.once('close', () => open--);
-    response.writeHead(200, { 'content-type': 'text/event-stream' });
-    response.flushHeaders();
-
-    function reply(body: object): void {
-      response.writeHead(200, { 'content-type': 'application/json' });
-      response.end(JSON.stringify({ jsonrpc: '2.0', id: requestId, ...body }));
-    }
-  };
-  const upstream = await contract.upstream(handler);
+async function scripted(id: string, answers: Answers): Promise<ScriptedModern> {
+  const server = scriptedModern(answers);
+  const upstream = await contract.upstream(server.handler);
   await contract.request(`/connect/${namespace}/${id}`, { method: 'DELETE' });
   await contract.sdk().connections.set(id, { namespace, mcpUrl: upstream.url });
-  return { asked, upstream, open: () => open };
+  return server;
 }
 
 /** Sends one message in a session, or without. */

@@ -1,12 +1,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, request } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { Limits } from '../../src/platform/limits.ts';
 import { createTestDatabase, type TestDatabase, testsOnPostgres } from '../fixtures/database.ts';
 import { mcp, portOf, rest, stored, untilState } from '../fixtures/fault.ts';
+import { type FrontDoor, openFrontDoor } from '../fixtures/front-door.ts';
 import { followLogin, openBrowser } from '../fixtures/oauth/browser.ts';
 import { oauthError } from '../fixtures/oauth/faults.ts';
 import {
@@ -25,39 +24,6 @@ import { buildOnce, type ServerProcess, startProcess } from '../fixtures/process
 import { until } from '../fixtures/until.ts';
 
 const key = 'one-key-for-both-processes';
-
-/** One address in front of several processes, as a load balancer gives: requests go to their ports in turn. */
-interface FrontDoor {
-  url: string;
-  ports: number[];
-  close: () => Promise<void>;
-}
-
-async function openFrontDoor(): Promise<FrontDoor> {
-  let turn = 0;
-  const server = createServer((incoming, response) => {
-    const { method, url: path, headers } = incoming;
-    const port = door.ports[turn++ % door.ports.length];
-    const passed = request({ host: '127.0.0.1', port, method, path, headers }, (answer) => {
-      response.writeHead(answer.statusCode ?? 502, answer.headers);
-      answer.pipe(response);
-    });
-    passed.on('error', (error) => response.destroy(error));
-    incoming.pipe(passed);
-  });
-  await new Promise<void>((resolve) => {
-    server.listen(0, '127.0.0.1', resolve);
-  });
-  const door: FrontDoor = {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    ports: [],
-    close: async () => {
-      server.close();
-      server.closeAllConnections();
-    },
-  };
-  return door;
-}
 
 // What one SQLite file allows is one process.
 describe.runIf(testsOnPostgres)('two processes on one PostgreSQL', () => {

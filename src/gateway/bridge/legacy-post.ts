@@ -19,6 +19,7 @@ export interface LegacyPost {
   body: Buffer;
   headers: IncomingHttpHeaders;
   organizationId: string;
+  namespace: string;
   /** undefined for callers that keep none, who are taken for clients that can be asked nothing. */
   session: ClientSession | undefined;
 }

@@ -1,4 +1,5 @@
-import type { RequestId } from '../../mcp/message.ts';
+import { fieldsOf } from '../../mcp/era-messages.ts';
+import { isResponse, type RequestId } from '../../mcp/message.ts';
 import { randomText } from '../../platform/ids.ts';
 
 /** What a caller posts to answer a question: the members of a JSON-RPC response. */
@@ -38,11 +39,6 @@ export class LiveSessions {
     };
   }
 
-  /** The caller cancels a call of its own (MCP 2025-11-25, basic/utilities/cancellation). */
-  cancel(session: string, id: RequestId): void {
-    this.#bySession.get(session)?.calls.get(id)?.();
-  }
-
   /**
    * A question for the caller: the id to send it under, unguessable, and its reply. Rejects with the reason of `signal`.
    */
@@ -69,9 +65,26 @@ export class LiveSessions {
     return { id, reply };
   }
 
-  /** The caller answers a question. What nobody asked is dropped. */
-  reply(session: string, id: RequestId, reply: Reply): void {
-    this.#bySession.get(session)?.questions.get(id)?.(reply);
+  /**
+   * What the caller says beside its requests: a reply to a question, or that it cancels a call of its own (MCP 2025-11-25,
+   * basic/utilities/cancellation). False if nothing here waited for it.
+   */
+  hear(session: string, message: unknown): boolean {
+    const live = this.#bySession.get(session);
+    const { id, params } = fieldsOf(message);
+    if (isResponse(message)) {
+      const answered = live?.questions.get(id as RequestId);
+      answered?.(message as Reply);
+      return answered !== undefined;
+    }
+    const cancel = live?.calls.get(fieldsOf(params).requestId as RequestId);
+    cancel?.();
+    return cancel !== undefined;
+  }
+
+  /** Whether anything is under way in the session here. */
+  has(session: string): boolean {
+    return this.#bySession.has(session);
   }
 
   /** A stream is open; call the returned function once when it has ended. */

@@ -7,11 +7,11 @@ import {
   toLegacyResult,
 } from '../../mcp/era-messages.ts';
 import { sessionHeader } from '../../mcp/headers.ts';
-import { isResponse, type RequestId } from '../../mcp/message.ts';
 import { latestLegacyRevision, negotiableRevisions } from '../../mcp/revisions.ts';
 import { ApiError } from '../../platform/errors.ts';
 import { plainClient } from '../../upstream/initialize.ts';
 import type { LegacyClient } from '../../upstream/legacy-session.ts';
+import { answerError } from '../answer-mcp.ts';
 import { ownerOf } from '../caller-sessions.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { parseBody } from '../parse-body.ts';
@@ -21,7 +21,6 @@ import { AnswerStream } from './answer-stream.ts';
 import { CallCancelled, callModern } from './call-modern.ts';
 import { endWithError } from './end-with-error.ts';
 import type { LegacyPassage, LegacyPost } from './legacy-post.ts';
-import type { Reply } from './live-sessions.ts';
 
 /**
  * Answers a legacy caller in front of a modern upstream: the bridge from old to new (mcp.md §5.1). `isStateless` is the
@@ -217,16 +216,22 @@ async function call(
   return { ...answer, code: toLegacyErrorCode(method, answer) };
 }
 
-/** A notification of the caller, or its reply to a question. A modern server hears of neither by itself. */
-function hear(deps: GatewayDeps, post: LegacyPost, { response, headers }: Downstream): void {
-  const { message, session } = post;
-  if (session && message.method === undefined) {
-    const value = parseBody(post.body, deps.limits.jsonDepth);
-    if (isResponse(value)) deps.live.reply(session.idHash, (value as { id: RequestId }).id, value as Reply);
+/**
+ * A notification of the caller, or its reply to a question. A modern server hears of neither by itself: they are for the call
+ * that waits, here or in another process.
+ */
+async function hear(deps: GatewayDeps, post: LegacyPost, downstream: Downstream): Promise<void> {
+  const { message, session, namespace } = post;
+  try {
+    if (session && (message.method === undefined || message.method === 'notifications/cancelled')) {
+      const said = parseBody(post.body, deps.limits.jsonDepth);
+      if (!deps.live.hear(session.idHash, said)) {
+        await deps.mail.send({ namespace, idHash: session.idHash }, said);
+      }
+    }
+    const { response, headers } = downstream;
+    response.writeHead(202, { ...headers, 'content-length': 0 }).end();
+  } catch (error) {
+    answerError(deps, downstream, undefined, error);
   }
-  const cancelled = message.params?.requestId;
-  if (session && message.method === 'notifications/cancelled' && cancelled !== undefined) {
-    deps.live.cancel(session.idHash, cancelled as RequestId);
-  }
-  response.writeHead(202, { ...headers, 'content-length': 0 }).end();
 }

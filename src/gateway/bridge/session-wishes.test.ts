@@ -31,9 +31,8 @@ const open = (changed: (idHash: string) => void = () => {}) =>
   openSessionWishes(store, clock, limits, changed);
 
 test('a wish counts at once, in every process that is there, and in those that come later', async () => {
-  const heard: string[] = [];
   const mine = await open();
-  const theirs = await open((idHash) => heard.push(idHash));
+  const theirs = await open();
   await mine.setLogLevel('a', 'debug');
   await mine.setLogLevel('a', 'error');
   await mine.subscribe('a', 'x:1');
@@ -41,9 +40,21 @@ test('a wish counts at once, in every process that is there, and in those that c
   expect(mine.get('a')).toEqual(wishes);
   await until(() => theirs.get('a').resources.length === 1);
   expect(theirs.get('a')).toEqual(wishes);
-  expect(heard).toContain('a');
   expect((await open()).get('a')).toEqual(wishes);
   expect(mine.get('b')).toEqual({ logLevel: undefined, resources: [] });
+});
+
+test('each change of the subscriptions is told of once, and nothing else is', async () => {
+  const told: string[] = [];
+  const mine = await open((idHash) => told.push(`mine ${idHash}`));
+  const theirs = await open((idHash) => told.push(`theirs ${idHash}`));
+  await mine.setLogLevel('a', 'debug');
+  await mine.subscribe('a', 'x:1');
+  await mine.subscribe('a', 'x:1');
+  // Word of the changes comes in their order, so once this one is here those are.
+  await theirs.subscribe('b', 'x:1');
+  await until(() => told.length === 4);
+  expect(told.sort()).toEqual(['mine a', 'mine b', 'theirs a', 'theirs b']);
 });
 
 test('subscriptions made at once are all kept, up to the limit', async () => {

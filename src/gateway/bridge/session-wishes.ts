@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../../platform/clock.ts';
 import type { Limits } from '../../platform/limits.ts';
 import type { Store } from '../../platform/store/store.ts';
@@ -52,8 +53,8 @@ export async function openSessionWishes(
       .where('expires_at', '>', clock.now());
     if (idHash !== undefined) query = query.where('id_hash', '=', idHash);
     const rows = await query.orderBy('expires_at').orderBy('name').execute();
-    if (idHash === undefined) known.clear();
-    else known.delete(idHash);
+    const before = idHash === undefined ? new Map(known) : new Map([[idHash, known.get(idHash) ?? none]]);
+    for (const hash of before.keys()) known.delete(hash);
     for (const { id_hash, name, value, expires_at } of rows) {
       const { logLevel, resources } = known.get(id_hash) ?? none;
       known.delete(id_hash);
@@ -67,7 +68,11 @@ export async function openSessionWishes(
       if (expiresAt > clock.now()) break;
       known.delete(oldest);
     }
-    if (idHash !== undefined) changed(idHash);
+    // A change of this process is read twice: once it is made, and when word of it comes back.
+    for (const hash of new Set([...before.keys(), ...rows.map(({ id_hash }) => id_hash)])) {
+      const [old, now] = [before.get(hash) ?? none, known.get(hash) ?? none];
+      if (!isDeepStrictEqual(old.resources, now.resources)) changed(hash);
+    }
   }
 
   type Work = Parameters<typeof store.write<void>>[0];

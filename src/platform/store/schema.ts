@@ -51,6 +51,8 @@ export interface Tables {
   ended_sessions: { id_hash: string; expires_at: number };
   /** What callers of modern servers asked for in their sessions: `log_level`, or `resource:` and a URI. */
   session_wishes: { id_hash: string; name: string; value: string; expires_at: number };
+  /** What callers said in their sessions to a process in which it is not awaited. */
+  session_mail: { id: string; namespace: string; id_hash: string; sealed: string; expires_at: number };
   audit: AuditRow;
 }
 

@@ -15,6 +15,7 @@ export const sealedFor = {
     redirectUri,
     'client',
   ],
+  sessionMail: (id: string) => ['session_mail', id, 'message'],
   webhookSecret: (id: string) => ['webhooks', id, 'secret'],
 };
 
@@ -38,5 +39,6 @@ export const sealedColumns: readonly SealedColumn[] = [
     key: ['issuer', 'redirect_uri'],
     identity: sealedFor.oauthRegistration,
   },
+  { table: 'session_mail', column: 'sealed', key: ['id'], identity: sealedFor.sessionMail },
   { table: 'webhooks', column: 'sealed_secret', key: ['id'], identity: sealedFor.webhookSecret },
 ];

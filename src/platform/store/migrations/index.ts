@@ -5,6 +5,7 @@ import * as endedSessions from './003-ended-sessions.ts';
 import * as audit from './004-audit.ts';
 import * as connectionSettings from './005-connection-settings.ts';
 import * as sessionWishes from './007-session-wishes.ts';
+import * as sessionMail from './009-session-mail.ts';
 
 /** All migrations, in the order of their names. One that has landed is never changed. */
 export const migrations: Record<string, Migration> = {
@@ -14,4 +15,5 @@ export const migrations: Record<string, Migration> = {
   '004-audit': audit,
   '005-connection-settings': connectionSettings,
   '007-session-wishes': sessionWishes,
+  '009-session-mail': sessionMail,
 };
