@@ -5,27 +5,36 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { createConnection } from '@smithery/api/mcp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { chromiumPath } from '../fixtures/chromium.ts';
 import {
   type RealServer,
   startBehindMcpProxy,
   startBehindSupergateway,
   startEverything,
   startEverythingOverSse,
+  startPlaywright,
 } from '../fixtures/real-servers.ts';
+import { startUpstream, type Upstream } from '../fixtures/upstream.ts';
 import { useContract } from './harness.ts';
 
 const contract = useContract();
 const namespace = 'default';
 let directory: string;
+/** What the browser is sent to. */
+let page: Upstream;
 const servers: RealServer[] = [];
 
 beforeAll(async () => {
   // The real path: server-filesystem compares what it is asked for with that.
   directory = await realpath(await mkdtemp(join(tmpdir(), 'patchbay-real-')));
   await writeFile(join(directory, 'note.txt'), 'written before');
+  page = await startUpstream((_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/html' }).end('<title>A page to read</title>');
+  });
 });
 afterAll(async () => {
   for (const server of servers) await server.stop();
+  await page?.stop();
   await rm(directory, { recursive: true, force: true });
 });
 
@@ -105,7 +114,39 @@ const cases: RealCase[] = [
     ],
     badArgs: { path: '/etc/not-allowed' },
   },
+  {
+    what: 'server-sequential-thinking behind supergateway',
+    start: () => startBehindSupergateway('mcp-server-sequential-thinking', []),
+    serverName: /sequential-thinking/,
+    tools: ['sequentialthinking'],
+    calls: () => [
+      { name: 'sequentialthinking', args: thought(1), says: /"thoughtNumber": 1/ },
+      { name: 'sequentialthinking', args: thought(2), says: /"thoughtNumber": 2/ },
+    ],
+    badArgs: { thought: 7 },
+  },
 ];
+
+const thought = (thoughtNumber: number) => ({
+  thought: 'Connections first.',
+  nextThoughtNeeded: thoughtNumber < 2,
+  thoughtNumber,
+  totalThoughts: 2,
+});
+
+if (chromiumPath) {
+  cases.push({
+    what: '@playwright/mcp over HTTP',
+    start: () => startPlaywright(directory),
+    serverName: /Playwright/,
+    tools: ['browser_navigate', 'browser_snapshot'],
+    calls: () => [
+      { name: 'browser_navigate', args: { url: page.url }, says: /A page to read/ },
+      { name: 'browser_evaluate', args: { function: '() => 19 + 23' }, says: /42/ },
+    ],
+    badArgs: { url: 7 },
+  });
+}
 
 /** The text of a CallToolResult. */
 function textOf(result: unknown): string {

@@ -7,9 +7,9 @@ import { type Handler, legacyServer, sendJson, startUpstream, type Upstream } fr
 const limits = {
   discoverMs: 500,
   probeMs: 1_200,
-  listToolsMs: 700,
-  callTimeoutMs: 700,
-  idleTimeoutMs: 700,
+  listToolsMs: 1_000,
+  callTimeoutMs: 1_000,
+  idleTimeoutMs: 1_000,
   healMinMs: 30,
   healMaxMs: 150,
   healSweepMs: 100,
