@@ -2,6 +2,7 @@ import type { FastifyRequest, RouteOptions } from 'fastify';
 import { bearerToken, type Principal } from '../identity/principal.ts';
 import { ApiError } from '../platform/errors.ts';
 import { beginEntry } from './audit-request.ts';
+import { resourceMetadataUrl } from './connect/protected-resource.ts';
 import type { App, HttpDeps } from './deps.ts';
 
 /** The first check of all: not while closing, and only under a known Host. Register it before any other hook. */
@@ -24,7 +25,7 @@ export function guardHost(app: App, deps: HttpDeps): void {
  * The checks before any route runs, in this order: Origin, credential, namespace. Each is answered from
  * memory when it can be, so that a warm request awaits nothing here.
  */
-export function guardAccess(app: App, deps: HttpDeps): void {
+export function guardAccess(app: App, deps: HttpDeps, publicUrl: () => URL): void {
   app.decorateRequest('principal', null as unknown as Principal);
   app.decorateRequest('entry', null);
   app.addHook('onRequest', (request, reply, done) => {
@@ -32,6 +33,9 @@ export function guardAccess(app: App, deps: HttpDeps): void {
     if (refusal) return done(refusal);
     authorize(deps, request, (error) => {
       if (!error && request.principal) beginEntry(deps, request, reply);
+      if (error instanceof ApiError && error.status === 401) {
+        reply.header('www-authenticate', challenge(error, request, publicUrl()));
+      }
       done(error);
     });
   });
@@ -65,17 +69,27 @@ function authorize(deps: HttpDeps, request: FastifyRequest, done: (error?: Error
   else admit(deps, request, verified, done);
 }
 
+/**
+ * What a caller without a good credential is told (RFC 6750 §3): an error code only where one came. MCP clients follow
+ * `resource_metadata` (RFC 9728 §5.1).
+ */
+function challenge({ code }: ApiError, request: FastifyRequest, publicUrl: URL): string {
+  const parts: string[] = [];
+  if (code === 'invalid_token') parts.push('error="invalid_token"');
+  if (request.routeOptions.config.protectedResource) {
+    const [path = ''] = request.url.split('?');
+    parts.push(`resource_metadata="${resourceMetadataUrl(publicUrl, path)}"`);
+  }
+  return ['Bearer', parts.join(', ')].join(' ').trim();
+}
+
 function admit(
   deps: HttpDeps,
   request: FastifyRequest,
   principal: Principal | undefined,
   done: (error?: Error) => void,
 ): void {
-  if (!principal) {
-    return done(
-      new ApiError('invalid_token', { headers: { 'www-authenticate': 'Bearer error="invalid_token"' } }),
-    );
-  }
+  if (!principal) return done(new ApiError('invalid_token'));
   request.principal = principal;
   if (!request.routeOptions.config.inNamespace) return done();
   const { namespace } = request.params as { namespace: string };

@@ -5,6 +5,7 @@ import type { Logger } from '../platform/logger.ts';
 import { guardAccess, guardHost, requireDeclaredPermissions } from './access.ts';
 import { mcpEndpointRoutes, mcpPath } from './connect/mcp-endpoint.ts';
 import { namespaceEndpointRoutes } from './connect/namespace-endpoint.ts';
+import { protectedResourceRoutes } from './connect/protected-resource.ts';
 import { connectRoutes } from './connect/routes.ts';
 import type { App, HttpDeps } from './deps.ts';
 import { collectSchemas, serveDocumentation } from './documentation.ts';
@@ -59,7 +60,7 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
     exposedHeaders: ['mcp-session-id', 'retry-after', 'x-should-retry', 'www-authenticate'],
     maxAge: 600,
   });
-  guardAccess(app, deps);
+  guardAccess(app, deps, publicUrl);
   await collectSchemas(app);
 
   healthRoute(app, deps);
@@ -79,6 +80,7 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
   clientMetadataRoute(app, deps);
   await app.register(async (scope: App) => connectRoutes(scope, deps), { prefix: '/connect' });
   namespaceEndpointRoutes(app, deps);
+  protectedResourceRoutes(app, publicUrl);
   await app.register(async (scope: App) => {
     // The same routes once more; the document describes them once.
     scope.addHook('onRoute', (route) => {

@@ -48,6 +48,8 @@ declare module 'fastify' {
     inNamespace?: boolean;
     /** Each request is in the audit, under this method; `true` where its message names the method. */
     audit?: string | true;
+    /** A caller without a good credential is told where the metadata of the resource is (RFC 9728 §5.1). */
+    protectedResource?: boolean;
     /** Browser pages of other origins are refused, not only left without CORS headers. */
     checkOrigin?: boolean;
   }

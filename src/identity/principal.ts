@@ -21,6 +21,6 @@ export interface Principal {
 /** The token of an `Authorization: Bearer` header (RFC 6750 §2.1). Throws ApiError `unauthorized` without one. */
 export function bearerToken(header: string | undefined): string {
   const match = header === undefined ? null : /^Bearer +([\x21-\x7e]+) *$/i.exec(header);
-  if (!match) throw new ApiError('unauthorized', { headers: { 'www-authenticate': 'Bearer' } });
+  if (!match) throw new ApiError('unauthorized');
   return match[1] as string;
 }

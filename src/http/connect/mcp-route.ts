@@ -12,6 +12,7 @@ export const mcpConfig = {
   errors: 'jsonrpc',
   audit: true,
   checkOrigin: true,
+  protectedResource: true,
 } as const;
 
 const rpcErrorSchema = z

@@ -4,14 +4,14 @@ import type { App, HttpDeps } from '../deps.ts';
 import { bodyBytes, keepBodyBytes, mcpConfig, mcpSchema, takeResponse } from './mcp-route.ts';
 import { callerSignal, namespaceParams } from './parameters.ts';
 
-const path = '/mcp/:namespace';
+export const namespaceMcpPath = '/mcp/:namespace';
 
 /** The MCP endpoint of a namespace: one server with the tools of all its connections. Stateless, so POST only. */
 export function namespaceEndpointRoutes(app: App, deps: HttpDeps): void {
   app.register(async (scope: App) => {
     keepBodyBytes(scope);
     scope.post(
-      path,
+      namespaceMcpPath,
       {
         config: mcpConfig,
         bodyLimit: deps.limits.mcpBodyBytes,
@@ -42,7 +42,7 @@ export function namespaceEndpointRoutes(app: App, deps: HttpDeps): void {
   });
   app.route({
     method: ['GET', 'DELETE', 'PUT', 'PATCH'],
-    url: path,
+    url: namespaceMcpPath,
     config: mcpConfig,
     schema: { hide: true },
     exposeHeadRoute: false,
