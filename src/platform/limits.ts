@@ -104,6 +104,12 @@ export const defaultLimits = {
   namespaceListConcurrency: 256,
   /** Tools that the namespace endpoint lists; the connections beyond are named instead. */
   namespaceTools: 20_000,
+  /** Search for tools: the longest query, how many are found unless told and at most, and what is shown and read of a description. */
+  toolSearchQueryChars: 500,
+  toolSearchResults: 10,
+  toolSearchResultsMax: 50,
+  toolSearchShownChars: 300,
+  toolSearchReadChars: 1_000,
   /** Sockets to one upstream origin. */
   socketsPerOrigin: 1024,
   /** Idle keep-alive of an upstream socket, unless the upstream's Keep-Alive says less. */

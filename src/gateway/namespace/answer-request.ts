@@ -13,12 +13,16 @@ import { version } from '../../platform/version.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { viaHeader } from '../via.ts';
 import { callNamespaceTool } from './call-tool.ts';
-import { listNamespaceTools, type NamespaceCaller } from './list-tools.ts';
+import { listNamespaceTools, unavailableMeta } from './list-tools.ts';
+import { callSearchTool, searchInstructions, searchToolDefinitions } from './search/search-mode.ts';
+import type { NamespaceCaller } from './visible-connections.ts';
 
 /** One POST to the endpoint of a namespace, by a caller who may execute there. */
 export interface NamespacePost {
   namespace: string;
   headers: IncomingHttpHeaders;
+  /** Offers tools that find tools and call them, instead of all tools. */
+  search: boolean;
   body: Buffer;
   /** Ends with the caller. */
   signal: AbortSignal;
@@ -61,17 +65,21 @@ async function answerMethod(
   params: Params,
   era: Era,
 ): Promise<RpcAnswer> {
-  if (method === 'tools/list') return result(await listTools(deps, callerOf(post), params, era));
+  if (method === 'tools/list') return result(await listTools(deps, post, params, era));
   if (method === 'tools/call') {
     const { name, arguments: args, _meta, ...rest } = params;
     const { headers, entry } = post;
-    const call = { name: readName(name), args: readArguments(args), rest, era, headers, entry };
-    return callNamespaceTool(deps, callerOf(post), call);
+    const call = { name: readName(name), args: readArguments(args), rest, mirror: undefined, entry };
+    if (post.search) return callSearchTool(deps, callerOf(post), call);
+    return callNamespaceTool(deps, callerOf(post), {
+      ...call,
+      mirror: era === 'modern' ? headers : undefined,
+    });
   }
   if (era === 'modern' && method === 'server/discover') {
-    return result({ supportedVersions: [latestModernRevision], capabilities, ...uncached });
+    return result({ supportedVersions: [latestModernRevision], ...offer(post), ...uncached });
   }
-  if (era === 'legacy' && method === 'initialize') return result(initialize(params));
+  if (era === 'legacy' && method === 'initialize') return result({ ...initialize(params), ...offer(post) });
   if (era === 'legacy' && method === 'ping') return result({});
   throw new ApiError('method_not_found');
 }
@@ -84,29 +92,32 @@ function callerOf({ namespace, headers, signal }: NamespacePost): NamespaceCalle
   return { namespace, via: viaHeader(headers.via), signal };
 }
 
+function offer({ search }: NamespacePost): Result {
+  return search ? { capabilities, instructions: searchInstructions } : { capabilities };
+}
+
 /** Who cannot speak the revision that a caller asks for answers with one it can (MCP 2025-11-25, basic/lifecycle). */
 function initialize({ protocolVersion: asked }: Params): Result {
   if (typeof asked !== 'string') {
     throw new ApiError('validation_error', { message: 'params.protocolVersion: must be a string.' });
   }
   const protocolVersion = legacyRevisions.includes(asked) ? asked : latestLegacyRevision;
-  return { protocolVersion, capabilities, serverInfo };
+  return { protocolVersion, serverInfo };
 }
 
 /** All on one page, so a cursor is none of ours. Definitions pass as they are but for the name. */
 async function listTools(
   deps: GatewayDeps,
-  caller: NamespaceCaller,
+  post: NamespacePost,
   { cursor }: Params,
   era: Era,
 ): Promise<Result> {
   if (cursor !== undefined) throw new ApiError('validation_error', { message: 'params.cursor: is unknown.' });
-  const { tools, unavailable } = await listNamespaceTools(deps, caller);
-  return {
-    tools: Array.from(tools, ([name, { definition }]) => ({ ...definition, name })),
-    ...(era === 'modern' ? uncached : {}),
-    ...(unavailable.length > 0 ? { _meta: { 'patchbay/unavailable': unavailable } } : {}),
-  };
+  const caching = era === 'modern' ? uncached : {};
+  if (post.search) return { tools: searchToolDefinitions(deps.limits), ...caching };
+  const { tools, unavailable } = await listNamespaceTools(deps, callerOf(post));
+  const definitions = Array.from(tools, ([name, { definition }]) => ({ ...definition, name }));
+  return { tools: definitions, ...caching, ...unavailableMeta(unavailable) };
 }
 
 function readName(name: unknown): string {

@@ -2,18 +2,14 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { AuditEntry } from '../../audit/entry.ts';
 import type { RpcAnswer } from '../../mcp/answer.ts';
 import { mirroredParams } from '../../mcp/headers.ts';
-import type { Era } from '../../mcp/revisions.ts';
 import { ApiError } from '../../platform/errors.ts';
 import { callUpstream } from '../../upstream/call.ts';
 import { refuseWaiting } from '../answer-mcp.ts';
 import { askUpstream } from '../ask-upstream.ts';
 import { checkMirroredParams } from '../check-modern-request.ts';
 import type { GatewayDeps } from '../deps.ts';
-import { fetchTools } from '../list-tools.ts';
-import { reach } from '../reach.ts';
-import { withVia } from '../via-target.ts';
-import { connectionOfName, nameTools } from './aggregate-name.ts';
-import { type ListedTool, listNamespaceTools, type NamespaceCaller, rememberedTools } from './list-tools.ts';
+import { findNamespaceTool } from './find-tool.ts';
+import { type NamespaceCaller, reachVisible, whenReady } from './visible-connections.ts';
 
 /** A `tools/call` on the namespace endpoint. */
 export interface NamespaceCall {
@@ -22,8 +18,8 @@ export interface NamespaceCall {
   args: Record<string, unknown>;
   /** Other members of the params, for the upstream as they are; `_meta` belongs to this hop. */
   rest: Record<string, unknown>;
-  era: Era;
-  headers: IncomingHttpHeaders;
+  /** Headers that mirror the arguments: of a modern caller who calls the tool itself (streamable-http). */
+  mirror: IncomingHttpHeaders | undefined;
   /** Learns which connection's tool it is. */
   entry: AuditEntry;
 }
@@ -39,23 +35,23 @@ export async function callNamespaceTool(
   caller: NamespaceCaller,
   call: NamespaceCall,
 ): Promise<RpcAnswer> {
-  const found = await findTool(deps, caller, call.name);
+  const found = await findNamespaceTool(deps, caller, call.name);
   if (found.kind === 'error') return found;
   const { connectionId, tool, definition } = found.listed;
   call.entry.connectionId = connectionId;
   call.entry.tool = tool;
   const mirrored = mirroredParams(definition.inputSchema, call.args);
-  // Only a modern caller mirrors; whoever reads the body must hold the mirrored headers against it (streamable-http).
-  if (call.era === 'modern') checkMirroredParams(call.headers, mirrored);
-  return whenReady(deps, caller.namespace, connectionId, async () => {
+  // Whoever reads the body must hold the mirrored headers against it (MCP 2026-07-28, streamable-http).
+  if (call.mirror) checkMirroredParams(call.mirror, mirrored);
+  return whenReady(deps, caller, connectionId, async () => {
     const { transport, sessions } = deps;
-    const reached = await reach(deps, caller.namespace, connectionId, refuseWaiting(deps));
+    const reached = await reachVisible(deps, caller, connectionId, refuseWaiting(deps));
     const signal = AbortSignal.any([
       caller.signal,
       AbortSignal.timeout(reached.target.timeLimits.callTimeoutMs),
     ]);
     const params = { ...call.rest, name: tool, arguments: call.args };
-    const answer = await askUpstream(deps, withVia(reached, caller.via), caller.signal, (current) =>
+    const answer = await askUpstream(deps, reached, caller.signal, (current) =>
       callUpstream(
         transport,
         sessions,
@@ -69,68 +65,6 @@ export async function callNamespaceTool(
     );
     return ownHop(answer);
   });
-}
-
-type Found = { kind: 'tool'; listed: ListedTool } | Extract<RpcAnswer, { kind: 'error' }>;
-
-/**
- * What is remembered answers first. Else a plain name tells its connection, and no other is asked; an alias does not,
- * so all are.
- */
-async function findTool(deps: GatewayDeps, caller: NamespaceCaller, name: string): Promise<Found> {
-  const connectionId = connectionOfName(name);
-  if (connectionId !== undefined) {
-    const listed = await findInConnection(deps, caller, connectionId, name);
-    return listed ? { kind: 'tool', listed } : unknownTool(name);
-  }
-  const remembered = (await rememberedTools(deps, caller.namespace)).tools.get(name);
-  if (remembered) return { kind: 'tool', listed: remembered };
-  const { tools, unavailable } = await listNamespaceTools(deps, caller);
-  const listed = tools.get(name);
-  return listed ? { kind: 'tool', listed } : unknownTool(name, unavailable.length);
-}
-
-async function findInConnection(
-  deps: GatewayDeps,
-  { namespace, via, signal }: NamespaceCaller,
-  connectionId: string,
-  name: string,
-): Promise<ListedTool | undefined> {
-  try {
-    return await whenReady(deps, namespace, connectionId, async () => {
-      const reached = await reach(deps, namespace, connectionId, refuseWaiting(deps));
-      const named = (tools: Awaited<ReturnType<typeof fetchTools>>) =>
-        nameTools(tools.map((definition) => ({ connectionId, tool: definition.name, definition }))).get(name);
-      const remembered = named(deps.toolMemory.get(reached.target) ?? []);
-      return remembered ?? named(await fetchTools(deps, withVia(reached, via), signal));
-    });
-  } catch (error) {
-    // To the caller the connection is a part of the tool's name.
-    if (error instanceof ApiError && error.code === 'connection_not_found') return undefined;
-    throw error;
-  }
-}
-
-/** What the upstream is asked for may show that the connection waits for its user; then the answer is as if it had before. */
-async function whenReady<T>(
-  deps: GatewayDeps,
-  namespace: string,
-  connectionId: string,
-  work: () => Promise<T>,
-): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    const waits = error instanceof ApiError && ['auth_required', 'input_required'].includes(error.code);
-    if (waits) await reach(deps, namespace, connectionId, refuseWaiting(deps));
-    throw error;
-  }
-}
-
-function unknownTool(name: string, unavailable = 0): Found {
-  const message = `Unknown tool: ${name.slice(0, 200)}`;
-  const hint = ` (${unavailable} of the connections could not be listed; tools/list names them)`;
-  return { kind: 'error', code: -32602, message: unavailable ? message + hint : message, data: undefined };
 }
 
 /** The errors of the transport: headers, client capabilities and revision of one hop. */

@@ -1,14 +1,12 @@
 import type { Connection } from '../../connections/connection.ts';
-import { allConnections } from '../../connections/list.ts';
 import { isWaiting } from '../../connections/status.ts';
 import { ApiError } from '../../platform/errors.ts';
 import { refuseWaitingTools } from '../ask-upstream.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { fetchTools } from '../list-tools.ts';
-import { reach } from '../reach.ts';
 import type { Tool } from '../tool-memory.ts';
-import { withVia } from '../via-target.ts';
 import { nameTools, type ToolAddress } from './aggregate-name.ts';
+import { type NamespaceCaller, reachVisible, visibleConnections } from './visible-connections.ts';
 
 /** A connection that has not told its tools, and why: a code of the table of errors, or `too_many_tools`. */
 interface Unavailable {
@@ -28,13 +26,6 @@ export interface NamespaceTools {
   unavailable: Unavailable[];
 }
 
-/** Who asks: the namespace, the Via header of what is sent upstream, and a signal that ends with the caller. */
-export interface NamespaceCaller {
-  namespace: string;
-  via: readonly string[];
-  signal: AbortSignal;
-}
-
 /**
  * The tools of every connection of a namespace, asked at once, within `namespaceEndpointMs` all together. Of an
  * upstream that takes longer the tools remembered from its last listing are given, and its connection is named among
@@ -45,7 +36,7 @@ export async function listNamespaceTools(
   deps: GatewayDeps,
   caller: NamespaceCaller,
 ): Promise<NamespaceTools> {
-  const connections = await connectionsOf(deps, caller.namespace);
+  const connections = await visibleConnections(deps, caller);
   const deadline = startDeadline(deps.limits.namespaceEndpointMs);
   try {
     const listings: Listing[] = [];
@@ -63,26 +54,23 @@ export async function listNamespaceTools(
 }
 
 /** What is remembered of the listings of a namespace's connections; asks no upstream. */
-export async function rememberedTools(deps: GatewayDeps, namespace: string): Promise<NamespaceTools> {
+export async function rememberedTools(deps: GatewayDeps, caller: NamespaceCaller): Promise<NamespaceTools> {
   const listings: Listing[] = [];
-  for (const connection of await connectionsOf(deps, namespace)) {
+  for (const connection of await visibleConnections(deps, caller)) {
     listings.push({ connection, tools: await remembered(deps, connection), problem: undefined });
   }
   return join(listings, Number.POSITIVE_INFINITY);
+}
+
+/** `_meta` that names the connections; nothing where none is missing. */
+export function unavailableMeta(unavailable: readonly Unavailable[]): Record<string, unknown> {
+  return unavailable.length > 0 ? { _meta: { 'patchbay/unavailable': unavailable } } : {};
 }
 
 interface Listing {
   connection: Connection;
   tools: readonly Tool[];
   problem: ApiError | undefined;
-}
-
-async function connectionsOf(deps: GatewayDeps, namespace: string): Promise<Connection[]> {
-  const connections: Connection[] = [];
-  for await (const connection of allConnections(deps.store, namespace, deps.limits.connectionsPage)) {
-    connections.push(connection);
-  }
-  return connections;
 }
 
 async function listConnection(
@@ -111,11 +99,11 @@ async function listConnection(
 
 async function askConnection(
   deps: GatewayDeps,
-  { namespace, id }: Connection,
-  { via, signal }: NamespaceCaller,
+  { id }: Connection,
+  caller: NamespaceCaller,
 ): Promise<readonly Tool[]> {
-  const reached = await reach(deps, namespace, id, refuseWaitingTools(deps));
-  return fetchTools(deps, withVia(reached, via), signal);
+  const reached = await reachVisible(deps, caller, id, refuseWaitingTools(deps));
+  return fetchTools(deps, reached, caller.signal);
 }
 
 async function remembered(deps: GatewayDeps, { uid, namespace, id }: Connection): Promise<readonly Tool[]> {

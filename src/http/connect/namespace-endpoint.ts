@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import { postNamespaceMessage } from '../../gateway/namespace/post-namespace-message.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { App, HttpDeps } from '../deps.ts';
@@ -22,19 +23,21 @@ export function namespaceEndpointRoutes(app: App, deps: HttpDeps): void {
           tags: ['mcp'],
           summary: 'Send one JSON-RPC message to the MCP server of a whole namespace',
           description:
-            'Tools of all connections, named `{connectionId}.{tool}`. Connections that could not be listed are in `_meta["patchbay/unavailable"]` of the list.',
+            'Tools of all connections, named `{connectionId}.{tool}`. Connections that could not be listed are in `_meta["patchbay/unavailable"]` of the list. With `?search=1` there are three tools instead: `search_tools`, `describe_tool` and `call_tool`.',
           params: namespaceParams,
+          querystring: z.object({ search: z.literal('1').optional() }),
           ...mcpSchema,
         },
       },
       (request, reply) => {
+        const search = readSearch(request.query);
         const signal = callerSignal(request, reply);
         const downstream = takeResponse(reply);
         const body = bodyBytes(request);
         const { namespace } = request.params;
         void postNamespaceMessage(
           deps,
-          { namespace, headers: request.headers, body, signal, entry: downstream.entry },
+          { namespace, headers: request.headers, search, body, signal, entry: downstream.entry },
           downstream,
         );
       },
@@ -50,4 +53,9 @@ export function namespaceEndpointRoutes(app: App, deps: HttpDeps): void {
       throw new ApiError('method_not_allowed', { headers: { allow: 'POST' } });
     },
   });
+}
+
+function readSearch({ search }: { search?: unknown }): boolean {
+  if (search === undefined || search === '1') return search === '1';
+  throw new ApiError('validation_error', { message: 'search: must be 1, or left out.' });
 }
