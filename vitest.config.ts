@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 const shared = {
@@ -16,6 +17,8 @@ if (!onPostgres) {
 /** The whole suite runs on SQLite and, where a PostgreSQL server is named, once more on that. */
 export default defineConfig({
   test: {
+    // Tests wait more than they compute: one worker per core, where the default leaves a core free.
+    maxWorkers: availableParallelism(),
     projects: [
       { test: { ...shared, name: 'sqlite', env: { PATCHBAY_TEST_STORE: 'sqlite' } } },
       ...(onPostgres
