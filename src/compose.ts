@@ -16,9 +16,9 @@ import { createSuspendedCalls } from './gateway/bridge/suspended-calls.ts';
 import { createCallerSessions } from './gateway/caller-sessions.ts';
 import { Deadlines } from './gateway/deadlines.ts';
 import { openEndedSessions } from './gateway/ended-sessions.ts';
+import { createListMemory } from './gateway/list-memory.ts';
 import { OpenStreams } from './gateway/open-streams.ts';
 import { CallerLinks } from './gateway/sse/caller-links.ts';
-import { createToolMemory } from './gateway/tool-memory.ts';
 import { createAllowList, isLoopbackHost } from './http/allow-list.ts';
 import { createApp } from './http/app.ts';
 import type { App, HttpDeps } from './http/deps.ts';
@@ -151,7 +151,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       ),
       streams,
       sseLinks: new CallerLinks(),
-      toolMemory: createToolMemory(limits),
+      listMemory: createListMemory(limits),
       leases,
       feed,
       suspended: createSuspendedCalls(keyring, clock.now, limits),

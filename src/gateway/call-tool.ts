@@ -1,13 +1,13 @@
 import type { AuditEntry } from '../audit/entry.ts';
 import type { RpcAnswer } from '../mcp/answer.ts';
 import { mirroredParams } from '../mcp/headers.ts';
+import type { Tool } from '../mcp/lists.ts';
 import { ApiError } from '../platform/errors.ts';
 import { callUpstream } from '../upstream/call.ts';
 import { askUpstream, refuseWaitingTools } from './ask-upstream.ts';
 import type { GatewayDeps } from './deps.ts';
-import { fetchTools } from './list-tools.ts';
+import { fetchList } from './fetch-list.ts';
 import { type ReachedConnection, reach } from './reach.ts';
-import type { Tool } from './tool-memory.ts';
 import { matchToolPath } from './tool-path.ts';
 
 const maxMessageChars = 1000;
@@ -28,10 +28,10 @@ export async function callTool(
 ): Promise<Record<string, unknown>> {
   entry.tool = path;
   let reached = await reach(deps, namespace, connectionId, refuseWaitingTools(deps));
-  const remembered = deps.toolMemory.get(reached.target);
+  const remembered = deps.listMemory.get('tools', reached.target);
   let tool = findTool(remembered ?? [], path);
   if (!tool) {
-    tool = findTool(await fetchTools(deps, reached, signal), path);
+    tool = findTool(await fetchList(deps, reached, 'tools', signal), path);
     // The listing may have had the credentials renewed.
     reached = await reach(deps, namespace, connectionId, refuseWaitingTools(deps));
   }
@@ -43,7 +43,7 @@ export async function callTool(
     return completeResult(answer.result);
   }
   // The tool may have gone since its list was read: "unknown tool" has no code of its own in MCP.
-  if (remembered && !findTool(await fetchTools(deps, reached, signal), path))
+  if (remembered && !findTool(await fetchList(deps, reached, 'tools', signal), path))
     throw new ApiError('tool_not_found');
   throw new ApiError('tool_error', {
     message:

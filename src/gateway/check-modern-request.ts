@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { versionHeader } from '../mcp/headers.ts';
+import { namedBy, versionHeader } from '../mcp/headers.ts';
 import type { IncomingMessage } from '../mcp/message.ts';
 import { latestModernRevision } from '../mcp/revisions.ts';
 import { ApiError } from '../platform/errors.ts';
@@ -30,8 +30,8 @@ export function checkModernRequest(
   const capabilities = meta[capabilitiesKey];
   if (typeof capabilities !== 'object' || capabilities === null) throw missingEnvelope(capabilitiesKey);
   requireSame(headers, 'mcp-method', message.method as string);
-  const name = message.params?.name;
-  if (message.method === 'tools/call' && typeof name === 'string') requireSame(headers, 'mcp-name', name);
+  const name = namedBy(message.method as string, message.params);
+  if (name !== undefined) requireSame(headers, 'mcp-name', name);
 }
 
 /** `mirrored` is what the arguments must look like as headers, a flat list. Throws ApiError `header_mismatch`. */

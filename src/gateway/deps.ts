@@ -10,10 +10,10 @@ import type { SessionMail } from './bridge/session-mail.ts';
 import type { SessionWishes } from './bridge/session-wishes.ts';
 import type { SuspendedCalls } from './bridge/suspended-calls.ts';
 import type { CallerSessions } from './caller-sessions.ts';
+import type { ListMemory } from './list-memory.ts';
 import type { OpenStreams } from './open-streams.ts';
 import type { RelayDeps } from './relay.ts';
 import type { CallerLinks } from './sse/caller-links.ts';
-import type { ToolMemory } from './tool-memory.ts';
 
 /** What the data plane needs, handed down from `compose.ts`. */
 export interface GatewayDeps extends CredentialedDeps {
@@ -25,7 +25,7 @@ export interface GatewayDeps extends CredentialedDeps {
   streams: OpenStreams;
   /** Sessions of callers in front of servers that speak HTTP+SSE. */
   sseLinks: CallerLinks;
-  toolMemory: ToolMemory;
+  listMemory: ListMemory;
   /** The bridge: sessions on loan, what upstreams say of their changes, calls that wait for their users,
    * and what is under way and wished for in sessions of legacy callers. */
   leases: SessionLeases;

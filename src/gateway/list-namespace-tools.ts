@@ -1,13 +1,13 @@
 import { type Connection, presentStatus } from '../connections/connection.ts';
 import { allConnections } from '../connections/list.ts';
 import { isWaiting, type Status } from '../connections/status.ts';
+import type { Tool } from '../mcp/lists.ts';
 import { ApiError } from '../platform/errors.ts';
 import { UpstreamFault } from '../upstream/fault.ts';
 import { refuseWaitingTools } from './ask-upstream.ts';
 import type { GatewayDeps } from './deps.ts';
-import { fetchTools } from './list-tools.ts';
+import { fetchList } from './fetch-list.ts';
 import { reach } from './reach.ts';
-import type { Tool } from './tool-memory.ts';
 
 /** What one connection contributes; `error` instead of `tools` if it has none to show (design §8, Lists). */
 export interface ToolsEnvelope {
@@ -74,7 +74,7 @@ async function listOne(
   caller: AbortSignal,
 ): Promise<readonly Tool[]> {
   const reached = await reach(deps, namespace, id, refuseWaitingTools(deps));
-  return fetchTools(deps, reached, caller, deps.limits.namespaceListMs);
+  return fetchList(deps, reached, 'tools', caller, deps.limits.namespaceListMs);
 }
 
 /** Also covers what comes before the listing: a connection that never answered is probed first. */

@@ -1,4 +1,4 @@
-import type { Tool } from './tool-memory.ts';
+import type { Tool } from '../mcp/lists.ts';
 
 export type ToolMatch = { kind: 'tool'; tool: Tool } | { kind: 'category'; tools: Tool[] } | undefined;
 

@@ -97,10 +97,16 @@ export function modernHeaders(
   params: Record<string, unknown> | undefined,
 ): string[] {
   const flat = [versionHeader, revision, 'mcp-method', method];
-  const name = method === 'resources/read' ? params?.uri : params?.name;
-  const isNamed = method === 'tools/call' || method === 'prompts/get' || method === 'resources/read';
-  if (isNamed && typeof name === 'string') flat.push('mcp-name', encodeHeaderValue(name));
+  const name = namedBy(method, params);
+  if (name !== undefined) flat.push('mcp-name', encodeHeaderValue(name));
   return flat;
+}
+
+/** What a modern request names in its `Mcp-Name` header; undefined for one that has none. */
+export function namedBy(method: string, params: Record<string, unknown> | undefined): string | undefined {
+  const isNamed = method === 'tools/call' || method === 'prompts/get' || method === 'resources/read';
+  const name = method === 'resources/read' ? params?.uri : params?.name;
+  return isNamed && typeof name === 'string' ? name : undefined;
 }
 
 /**

@@ -31,11 +31,11 @@ export const defaultLimits = {
   /** Time and size of `/.well-known/mcp-config`, fetched beside a probe (design §8). */
   mcpConfigMs: 2_000,
   mcpConfigBytes: 64 * 1024,
-  /** Listing tools of one connection, all pages together. */
-  listToolsMs: 20_000,
+  /** Listing tools, prompts or resources of one connection, all pages together. */
+  listMs: 20_000,
   /** What one dead connection may cost `GET /{ns}/.tools`. */
   namespaceListMs: 5_000,
-  /** How long `tools/list` of the namespace endpoint waits for upstreams, all together. */
+  /** How long a list of the namespace endpoint waits for upstreams, all together. */
   namespaceEndpointMs: 800,
   /** Time for the first byte of an answer to a call, and for the whole of one that is a JSON document. */
   callTimeoutMs: 120_000,
@@ -96,14 +96,14 @@ export const defaultLimits = {
   upstreamHeaderBytes: 32 * 1024,
   /** Redirects followed on one upstream request, same origin only. */
   redirects: 3,
-  /** Pages followed by one tool listing. */
-  toolPages: 100,
-  /** Tools kept of one listing. */
-  toolsPerConnection: 10_000,
+  /** Pages followed by one listing. */
+  listPages: 100,
+  /** Items kept of one listing. */
+  listItems: 10_000,
   /** Connections asked at once by `GET /{ns}/.tools` and by the namespace endpoint. */
   namespaceListConcurrency: 256,
-  /** Tools that the namespace endpoint lists; the connections beyond are named instead. */
-  namespaceTools: 20_000,
+  /** Items of one list of the namespace endpoint; the connections beyond are named instead. */
+  namespaceItems: 20_000,
   /** Search for tools: the longest query, how many are found unless told and at most, and what is shown and read of a description. */
   toolSearchQueryChars: 500,
   toolSearchResults: 10,
@@ -144,9 +144,9 @@ export const defaultLimits = {
   /** How much of an answer to a POST in it is drained to keep its socket. */
   sseDrainedBytes: 16 * 1024,
 
-  /** Tool-name lists remembered by one process, and for how long. */
-  toolCacheEntries: 2_000,
-  toolCacheMs: 60_000,
+  /** Lists of each kind (tools, prompts, …) remembered by one process, and for how long. */
+  listCacheEntries: 2_000,
+  listCacheMs: 60_000,
   /** Connection records remembered by one process, and for how long at most. */
   recordCacheEntries: 50_000,
   recordCacheMs: 30_000,

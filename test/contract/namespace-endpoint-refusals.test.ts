@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { legacyServer, modernServer, RpcError, type Upstream } from '../fixtures/upstream.ts';
 import { type RequestOptions, useContract } from './harness.ts';
 
-const contract = useContract({ limits: { namespaceTools: 3 } });
+const contract = useContract({ limits: { namespaceItems: 3 } });
 let upstream: Upstream;
 
 const mirrored = {
@@ -31,7 +31,13 @@ describe('callers of the legacy era', () => {
     const answer = await post(rpc('initialize', params));
     expect(answer).toMatchObject({
       status: 200,
-      body: { id: 'r', result: { protocolVersion: given, capabilities: { tools: {} } } },
+      body: {
+        id: 'r',
+        result: {
+          protocolVersion: given,
+          capabilities: { tools: {}, prompts: {}, resources: {}, completions: {} },
+        },
+      },
     });
     expect(answer.headers.has('mcp-session-id')).toBe(false);
   });
@@ -43,7 +49,7 @@ describe('callers of the legacy era', () => {
     expect(await post(rpc('ping'))).toMatchObject({ status: 200, body: { id: 'r', result: {} } });
   });
 
-  test.each(['prompts/list', 'resources/list', 'logging/setLevel', 'server/discover', 'invented'])(
+  test.each(['resources/subscribe', 'logging/setLevel', 'server/discover', 'invented'])(
     'hear of the method %s that there is none, as a message: a 404 would end a session',
     async (method) => {
       const answer = await post(rpc(method));
@@ -84,7 +90,7 @@ describe('callers of the modern era', () => {
       result: {
         resultType: 'complete',
         supportedVersions: [version],
-        capabilities: { tools: {} },
+        capabilities: { tools: {}, prompts: {}, resources: {}, completions: {} },
         ttlMs: 0,
         cacheScope: 'private',
         _meta: { 'io.modelcontextprotocol/serverInfo': expect.objectContaining({ name: 'patchbay' }) },
@@ -125,7 +131,7 @@ describe('callers of the modern era', () => {
     ],
     ['no version in the body', () => ask('tools/list', {}, {}, without('protocolVersion')), 400, -32602],
     ['no capabilities', () => ask('tools/list', {}, {}, without('clientCapabilities')), 400, -32602],
-    ['an unknown method', () => ask('prompts/list'), 404, -32601],
+    ['an unknown method', () => ask('logging/setLevel'), 404, -32601],
     ['a method of the legacy era', () => ask('ping'), 404, -32601],
   ])('with %s are refused', async (_what, answer, status, code) => {
     expect(await answer()).toMatchObject({ status, body: { id: 'r', error: { code } } });
@@ -205,7 +211,7 @@ describe('what cannot be passed on', () => {
     expect(list.body).toMatchObject({
       result: {
         tools: [{ name: 'a.t0' }, { name: 'a.t1' }, { name: 'c.t0' }],
-        _meta: { 'patchbay/unavailable': [{ connectionId: 'b', error: 'too_many_tools' }] },
+        _meta: { 'patchbay/unavailable': [{ connectionId: 'b', error: 'too_many_items' }] },
       },
     });
     const call = rpc('tools/call', { name: 'b.t1' });

@@ -6,7 +6,13 @@ import { setupUrlOf, storeStatus } from './stored-status.ts';
 
 /** The endpoint of a namespace with `?search=1`: three tools instead of all. */
 const contract = useContract({
-  limits: { namespaceEndpointMs: 400, healMinMs: 60_000, healMaxMs: 60_000, toolSearchShownChars: 40 },
+  limits: {
+    namespaceEndpointMs: 400,
+    healMinMs: 60_000,
+    healMaxMs: 60_000,
+    toolSearchShownChars: 40,
+    circuitFailures: 1_000,
+  },
 });
 const namespace = 'default';
 const many = Array.from({ length: 500 }, (_, i) => ({ name: `row_${i}`, description: 'Reads a row.' }));

@@ -213,7 +213,12 @@ describe('the MCP SDK’s clients', () => {
     // The SDK's transport and its interface disagree under exactOptionalPropertyTypes.
     await client.connect(new FirstTransport(endpoint(), headersOf()) as Transport);
     expect(client.getServerVersion()).toMatchObject({ name: 'patchbay' });
-    expect(client.getServerCapabilities()).toEqual({ tools: {} });
+    expect(client.getServerCapabilities()).toEqual({
+      tools: {},
+      prompts: {},
+      resources: {},
+      completions: {},
+    });
     await client.ping();
     const { tools, _meta } = await client.listTools();
     expect(tools.map(({ name }) => name)).toEqual(expectedNames);

@@ -4,9 +4,13 @@ import { toNodeHandler } from '@modelcontextprotocol/node';
 import { createMcpHandler, McpServer } from '@modelcontextprotocol/server';
 import { z } from 'zod';
 
-/** A server made with the MCP SDK's second edition: of the modern era, and of the legacy one unless refused. */
+/**
+ * A server made with the MCP SDK's second edition: of the modern era, and of the legacy one unless refused. It has two
+ * tools, and what `addMore` adds.
+ */
 export async function startSdkUpstream(
   legacy: 'stateless' | 'reject',
+  addMore: (mcp: McpServer) => void = () => {},
 ): Promise<{ url: string; stop: () => Promise<void> }> {
   const handler = createMcpHandler(
     () => {
@@ -20,6 +24,7 @@ export async function startSdkUpstream(
         content: [{ type: 'text', text: 'it failed' }],
         isError: true,
       }));
+      addMore(mcp);
       return mcp;
     },
     { legacy },

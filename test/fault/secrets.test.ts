@@ -29,7 +29,7 @@ beforeAll(async () => {
       healMinMs: 20,
       healMaxMs: 60,
       callTimeoutMs: 400,
-      listToolsMs: 400,
+      listMs: 400,
       discoverMs: 400,
       probeMs: 1_000,
     },

@@ -7,7 +7,7 @@ import { type Handler, legacyServer, sendJson, startUpstream, type Upstream } fr
 const limits = {
   discoverMs: 500,
   probeMs: 1_200,
-  listToolsMs: 1_000,
+  listMs: 1_000,
   callTimeoutMs: 1_000,
   idleTimeoutMs: 1_000,
   healMinMs: 30,

@@ -1,6 +1,7 @@
 import type { RpcAnswer } from '../../mcp/answer.ts';
 import { fieldsOf, isFields, questions } from '../../mcp/era-messages.ts';
 import { mirroredParams } from '../../mcp/headers.ts';
+import type { Tool } from '../../mcp/lists.ts';
 import { ApiError } from '../../platform/errors.ts';
 import { randomText } from '../../platform/ids.ts';
 import type { UpstreamMessage } from '../../upstream/legacy-session.ts';
@@ -8,7 +9,7 @@ import { requestModern } from '../../upstream/modern-request.ts';
 import { refuseWaiting } from '../answer-mcp.ts';
 import { askUpstream } from '../ask-upstream.ts';
 import type { GatewayDeps } from '../deps.ts';
-import { fetchTools } from '../list-tools.ts';
+import { fetchList } from '../fetch-list.ts';
 import type { ReachedConnection } from '../reach.ts';
 import { CallTimer } from './call-timer.ts';
 import { inEnvelope, type LegacyPassage, modernRevisionOf } from './legacy-post.ts';
@@ -102,13 +103,13 @@ async function ask(
       refuseWaiting(deps),
     );
   if (method !== 'tools/call') return send([]);
-  const known = deps.toolMemory.get(reached.target);
-  const answer = await send(mirror(known ?? (await fetchTools(deps, reached, gone)), params));
+  const known = deps.listMemory.get('tools', reached.target);
+  const answer = await send(mirror(known ?? (await fetchList(deps, reached, 'tools', gone)), params));
   if (answer.kind !== 'error' || answer.code !== headerMismatch || !known) return answer;
-  return send(mirror(await fetchTools(deps, reached, gone), params));
+  return send(mirror(await fetchList(deps, reached, 'tools', gone), params));
 }
 
-function mirror(tools: Awaited<ReturnType<typeof fetchTools>>, params: Fields | undefined): string[] {
+function mirror(tools: readonly Tool[], params: Fields | undefined): string[] {
   const tool = tools.find(({ name }) => name === params?.name);
   return tool ? mirroredParams(tool.inputSchema, fieldsOf(params?.arguments)) : [];
 }

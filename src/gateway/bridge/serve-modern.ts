@@ -21,7 +21,7 @@ import type { Lease } from '../../upstream/session-leases.ts';
 import { refuseWaiting } from '../answer-mcp.ts';
 import { checkMirroredParams, checkModernRequest } from '../check-modern-request.ts';
 import type { GatewayDeps } from '../deps.ts';
-import { fetchTools } from '../list-tools.ts';
+import { fetchList } from '../fetch-list.ts';
 import { type ReachedConnection, recover } from '../reach.ts';
 import type { Downstream } from '../relay-call.ts';
 import { AnswerStream } from './answer-stream.ts';
@@ -241,7 +241,8 @@ async function checkParamHeaders(
   { message, headers, stream }: ModernPassage,
   reached: ReachedConnection,
 ): Promise<void> {
-  const tools = deps.toolMemory.get(reached.target) ?? (await fetchTools(deps, reached, stream.left));
+  const tools =
+    deps.listMemory.get('tools', reached.target) ?? (await fetchList(deps, reached, 'tools', stream.left));
   const tool = tools.find(({ name }) => name === message.params?.name);
   if (tool)
     checkMirroredParams(headers, mirroredParams(tool.inputSchema, fieldsOf(message.params?.arguments)));

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { aggregateName, connectionOfName, nameTools, type ToolAddress } from './aggregate-name.ts';
+import { type Address, aggregateName, connectionOfName, nameEntries } from './aggregate-name.ts';
 
 /** Ids and names from few letters, where mistakes meet, and any text at all, lone surrogates included. */
 const text = fc.oneof(
@@ -9,18 +9,18 @@ const text = fc.oneof(
   fc.string({ unit: fc.constantFrom('\ud800', '\udfff', 'a'), maxLength: 4 }),
   fc.string({ unit: fc.constantFrom('a', 'b'), minLength: 28, maxLength: 34 }),
 );
-const address: fc.Arbitrary<ToolAddress> = fc.record({ connectionId: text, tool: text });
-const isPlain = ({ connectionId, tool }: ToolAddress) =>
-  /^[A-Za-z0-9_-]+$/.test(connectionId) && connectionId.length + 1 + tool.length <= 64;
+const address: fc.Arbitrary<Address> = fc.record({ connectionId: text, own: text });
+const isPlain = ({ connectionId, own }: Address) =>
+  /^[A-Za-z0-9_-]+$/.test(connectionId) && connectionId.length + 1 + own.length <= 64;
 
 describe('the name of a tool', () => {
   test('is connection, dot, tool where that is short and the id plain', () => {
     expect(aggregateName('github-1', 'search_issues')).toBe('github-1.search_issues');
     expect(aggregateName('a', 'repo.search')).toBe('a.repo.search');
     fc.assert(
-      fc.property(address.filter(isPlain), ({ connectionId, tool }) => {
-        expect(aggregateName(connectionId, tool)).toBe(`${connectionId}.${tool}`);
-        expect(connectionOfName(`${connectionId}.${tool}`)).toBe(connectionId);
+      fc.property(address.filter(isPlain), ({ connectionId, own }) => {
+        expect(aggregateName(connectionId, own)).toBe(`${connectionId}.${own}`);
+        expect(connectionOfName(`${connectionId}.${own}`)).toBe(connectionId);
       }),
     );
   });
@@ -30,8 +30,8 @@ describe('the name of a tool', () => {
     fc.assert(
       fc.property(
         address.filter((entry) => !isPlain(entry)),
-        ({ connectionId, tool }) => {
-          const name = aggregateName(connectionId, tool);
+        ({ connectionId, own }) => {
+          const name = aggregateName(connectionId, own);
           expect(name).toMatch(/^[A-Za-z0-9_-]{1,64}$/);
           expect(connectionOfName(name)).toBeUndefined();
         },
@@ -47,9 +47,9 @@ describe('the name of a tool', () => {
   test('is never that of another tool', () => {
     fc.assert(
       fc.property(address, address, (one, other) => {
-        fc.pre(one.connectionId !== other.connectionId || one.tool !== other.tool);
-        expect(aggregateName(one.connectionId, one.tool)).not.toBe(
-          aggregateName(other.connectionId, other.tool),
+        fc.pre(one.connectionId !== other.connectionId || one.own !== other.own);
+        expect(aggregateName(one.connectionId, one.own)).not.toBe(
+          aggregateName(other.connectionId, other.own),
         );
       }),
       { numRuns: 2_000 },
@@ -64,13 +64,11 @@ describe('the names of a namespace', () => {
   test('drop no tool, and lead back to it', () => {
     fc.assert(
       fc.property(fc.array(address, { maxLength: 30 }), (entries) => {
-        const named = nameTools(entries);
-        const distinct = new Set(
-          entries.map(({ connectionId, tool }) => JSON.stringify([connectionId, tool])),
-        );
+        const named = nameEntries(entries, aggregateName);
+        const distinct = new Set(entries.map(({ connectionId, own }) => JSON.stringify([connectionId, own])));
         expect(named.size).toBe(distinct.size);
         for (const entry of entries) {
-          expect(named.get(aggregateName(entry.connectionId, entry.tool))).toEqual(entry);
+          expect(named.get(aggregateName(entry.connectionId, entry.own))).toEqual(entry);
         }
       }),
     );
@@ -79,19 +77,19 @@ describe('the names of a namespace', () => {
   test('stay when other tools come and go', () => {
     fc.assert(
       fc.property(address, fc.array(address), fc.array(address), (entry, before, after) => {
-        const [alone] = nameTools([entry]).keys();
-        expect(nameTools([...before, entry, ...after]).get(alone as string)).toEqual(entry);
+        const [alone] = nameEntries([entry], aggregateName).keys();
+        expect(nameEntries([...before, entry, ...after], aggregateName).get(alone as string)).toEqual(entry);
       }),
     );
   });
 
   test('are told apart even where two tools fall on one', () => {
-    const collide = (_id: string, _tool: string, attempt = 0) => `same${attempt}`;
-    const entries = ['a', 'b', 'a', 'c'].map((connectionId) => ({ connectionId, tool: 't' }));
-    expect([...nameTools(entries, collide)]).toEqual([
-      ['same0', { connectionId: 'a', tool: 't' }],
-      ['same1', { connectionId: 'b', tool: 't' }],
-      ['same2', { connectionId: 'c', tool: 't' }],
+    const collide = (_id: string, _own: string, attempt: number) => `same${attempt}`;
+    const entries = ['a', 'b', 'a', 'c'].map((connectionId) => ({ connectionId, own: 't' }));
+    expect([...nameEntries(entries, collide)]).toEqual([
+      ['same0', { connectionId: 'a', own: 't' }],
+      ['same1', { connectionId: 'b', own: 't' }],
+      ['same2', { connectionId: 'c', own: 't' }],
     ]);
   });
 });

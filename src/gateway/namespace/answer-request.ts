@@ -1,6 +1,14 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { AuditEntry } from '../../audit/entry.ts';
 import type { RpcAnswer } from '../../mcp/answer.ts';
+import {
+  toLegacyErrorCode,
+  toLegacyResult,
+  toMessage,
+  toModernErrorCode,
+  toModernResult,
+} from '../../mcp/era-messages.ts';
+import { type ListName, lists } from '../../mcp/lists.ts';
 import type { IncomingMessage, RequestId } from '../../mcp/message.ts';
 import {
   type Era,
@@ -13,9 +21,12 @@ import { version } from '../../platform/version.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { viaHeader } from '../via.ts';
 import { callNamespaceTool } from './call-tool.ts';
-import { listNamespaceTools, unavailableMeta } from './list-tools.ts';
+import { completeInNamespace } from './complete.ts';
+import { getNamespacePrompt } from './get-prompt.ts';
+import { listNamespace, unavailableMeta } from './list-items.ts';
+import { type Asked, readArguments, readName } from './params.ts';
+import { readNamespaceResource } from './read-resource.ts';
 import { callSearchTool, searchInstructions, searchToolDefinitions } from './search/search-mode.ts';
-import type { NamespaceCaller } from './visible-connections.ts';
 
 /** One POST to the endpoint of a namespace, by a caller who may execute there. */
 export interface NamespacePost {
@@ -29,75 +40,87 @@ export interface NamespacePost {
   entry: AuditEntry;
 }
 
-type Result = Record<string, unknown>;
-type Params = Record<string, unknown>;
+type Fields = Record<string, unknown>;
 
 const serverInfo = { name: 'patchbay', title: 'Patchbay', version };
-const serverInfoKey = 'io.modelcontextprotocol/serverInfo';
-const capabilities = { tools: {} };
-/** Connections come and go, and each caller may see others (MCP 2026-07-28, server/utilities/caching). */
-const uncached = { ttlMs: 0, cacheScope: 'private' };
+const capabilities = { tools: {}, prompts: {}, resources: {}, completions: {} };
+const listOfMethod = new Map(
+  Object.entries(lists).map(([list, { method }]) => [method as string, list as ListName]),
+);
 
 /**
- * The JSON-RPC answer to one request. Throws ApiError: `method_not_found`, `validation_error`, and what listing and
- * calling throw.
+ * The JSON-RPC answer to one request, as callers of `era` take it. Throws ApiError: `method_not_found`,
+ * `validation_error`, `tool_error` where a server asks something back, and what listing and asking throw.
  */
 export async function answerRequest(
   deps: GatewayDeps,
   post: NamespacePost,
-  { method, id, params = {} }: IncomingMessage & { id: RequestId },
+  { method = '', id, params = {} }: IncomingMessage & { id: RequestId },
   era: Era,
-): Promise<Record<string, unknown>> {
+): Promise<Fields> {
   const answer = await answerMethod(deps, post, method, params, era);
   if (answer.kind === 'error') {
-    const { code, message, data } = answer;
+    const code = era === 'modern' ? toModernErrorCode(answer.code) : toLegacyErrorCode(method, answer);
     post.entry.answeredError(code);
-    return { jsonrpc: '2.0', id, error: { code, message, ...(data === undefined ? {} : { data }) } };
+    return toMessage(id, { ...answer, code });
   }
+  requireComplete(answer.result);
   if (answer.result.isError === true) post.entry.toolFailed();
-  return { jsonrpc: '2.0', id, result: era === 'modern' ? modernResult(answer.result) : answer.result };
+  const result =
+    era === 'modern' ? toModernResult(method, answer.result, serverInfo) : toLegacyResult(answer.result);
+  return toMessage(id, { kind: 'result', result });
 }
 
 async function answerMethod(
   deps: GatewayDeps,
   post: NamespacePost,
-  method: string | undefined,
-  params: Params,
+  method: string,
+  { _meta, ...params }: Fields,
   era: Era,
 ): Promise<RpcAnswer> {
-  if (method === 'tools/list') return result(await listTools(deps, post, params, era));
-  if (method === 'tools/call') {
-    const { name, arguments: args, _meta, ...rest } = params;
-    const { headers, entry } = post;
-    const call = { name: readName(name), args: readArguments(args), rest, mirror: undefined, entry };
-    if (post.search) return callSearchTool(deps, callerOf(post), call);
-    return callNamespaceTool(deps, callerOf(post), {
-      ...call,
-      mirror: era === 'modern' ? headers : undefined,
-    });
+  const list = listOfMethod.get(method);
+  if (list) return result(await answerList(deps, post, list, params));
+  const asked = askedOf(post, params);
+  switch (method) {
+    case 'tools/call':
+      return callTool(deps, post, asked, era);
+    case 'prompts/get':
+      return getNamespacePrompt(deps, asked);
+    case 'resources/read':
+      return readNamespaceResource(deps, asked);
+    case 'completion/complete':
+      return completeInNamespace(deps, asked);
   }
   if (era === 'modern' && method === 'server/discover') {
-    return result({ supportedVersions: [latestModernRevision], ...offer(post), ...uncached });
+    return result({ supportedVersions: [latestModernRevision], ...offer(post) });
   }
   if (era === 'legacy' && method === 'initialize') return result({ ...initialize(params), ...offer(post) });
   if (era === 'legacy' && method === 'ping') return result({});
   throw new ApiError('method_not_found');
 }
 
-function result(value: Result): RpcAnswer {
+function result(value: Fields): RpcAnswer {
   return { kind: 'result', result: value };
 }
 
-function callerOf({ namespace, headers, signal }: NamespacePost): NamespaceCaller {
-  return { namespace, via: viaHeader(headers.via), signal };
+function askedOf({ namespace, headers, signal, entry }: NamespacePost, params: Fields): Asked {
+  return { caller: { namespace, via: viaHeader(headers.via), signal }, params, entry };
 }
 
-function offer({ search }: NamespacePost): Result {
+/** A server of the modern era may ask back instead of answering (MCP 2026-07-28, basic/patterns/mrtr). */
+function requireComplete({ resultType = 'complete' }: Fields): void {
+  if (resultType === 'complete') return;
+  throw new ApiError('tool_error', {
+    message: `The server answered "${String(resultType).slice(0, 40)}", which only a client of the connection’s own endpoint can go on with.`,
+  });
+}
+
+function offer({ search }: NamespacePost): Fields {
   return search ? { capabilities, instructions: searchInstructions } : { capabilities };
 }
 
 /** Who cannot speak the revision that a caller asks for answers with one it can (MCP 2025-11-25, basic/lifecycle). */
-function initialize({ protocolVersion: asked }: Params): Result {
+function initialize({ protocolVersion: asked }: Fields): Fields {
   if (typeof asked !== 'string') {
     throw new ApiError('validation_error', { message: 'params.protocolVersion: must be a string.' });
   }
@@ -106,35 +129,31 @@ function initialize({ protocolVersion: asked }: Params): Result {
 }
 
 /** All on one page, so a cursor is none of ours. Definitions pass as they are but for the name. */
-async function listTools(
+async function answerList(
   deps: GatewayDeps,
   post: NamespacePost,
-  { cursor }: Params,
-  era: Era,
-): Promise<Result> {
-  if (cursor !== undefined) throw new ApiError('validation_error', { message: 'params.cursor: is unknown.' });
-  const caching = era === 'modern' ? uncached : {};
-  if (post.search) return { tools: searchToolDefinitions(deps.limits), ...caching };
-  const { tools, unavailable } = await listNamespaceTools(deps, callerOf(post));
-  const definitions = Array.from(tools, ([name, { definition }]) => ({ ...definition, name }));
-  return { tools: definitions, ...caching, ...unavailableMeta(unavailable) };
-}
-
-function readName(name: unknown): string {
-  if (typeof name === 'string') return name;
-  throw new ApiError('validation_error', { message: 'params.name: must be a string.' });
-}
-
-function readArguments(args: unknown): Record<string, unknown> {
-  if (args === undefined) return {};
-  if (typeof args === 'object' && args !== null && !Array.isArray(args)) {
-    return args as Record<string, unknown>;
+  list: ListName,
+  params: Fields,
+): Promise<Fields> {
+  if (params.cursor !== undefined) {
+    throw new ApiError('validation_error', { message: 'params.cursor: is unknown.' });
   }
-  throw new ApiError('validation_error', { message: 'params.arguments: must be an object.' });
+  if (post.search && list === 'tools') return { tools: searchToolDefinitions(deps.limits) };
+  const { items, unavailable } = await listNamespace(deps, askedOf(post, params).caller, list);
+  const { member, key } = lists[list];
+  const named = Array.from(items, ([name, { definition }]) => ({ ...definition, [key]: name }));
+  return { [member]: named, ...unavailableMeta(unavailable) };
 }
 
-/** What every modern result says; what an upstream says itself stays (MCP 2026-07-28, basic/index). */
-function modernResult(value: Result): Result {
-  const meta = typeof value._meta === 'object' ? value._meta : {};
-  return { resultType: 'complete', ...value, _meta: { [serverInfoKey]: serverInfo, ...meta } };
+function callTool(
+  deps: GatewayDeps,
+  post: NamespacePost,
+  { caller, params }: Asked,
+  era: Era,
+): Promise<RpcAnswer> {
+  const { name: _name, arguments: _arguments, ...rest } = params;
+  const { headers, entry, search } = post;
+  const call = { name: readName(params), args: readArguments(params), rest, mirror: undefined, entry };
+  if (search) return callSearchTool(deps, caller, call);
+  return callNamespaceTool(deps, caller, { ...call, mirror: era === 'modern' ? headers : undefined });
 }

@@ -13,7 +13,7 @@ import { writeJson } from '../write-json.ts';
 import { answerRequest, type NamespacePost } from './answer-request.ts';
 
 /**
- * Answers a POST to the endpoint of a namespace: one MCP server with the tools of all its connections, stateless, for
+ * Answers a POST to the endpoint of a namespace: one MCP server with what all its connections offer, stateless, for
  * callers of both eras. Every outcome is a JSON-RPC answer (api.md §3.3); never rejects.
  */
 export async function postNamespaceMessage(

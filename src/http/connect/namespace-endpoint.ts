@@ -7,7 +7,7 @@ import { callerSignal, namespaceParams } from './parameters.ts';
 
 export const namespaceMcpPath = '/mcp/:namespace';
 
-/** The MCP endpoint of a namespace: one server with the tools of all its connections. Stateless, so POST only. */
+/** The MCP endpoint of a namespace: one server with what all its connections offer. Stateless, so POST only. */
 export function namespaceEndpointRoutes(app: App, deps: HttpDeps): void {
   app.register(async (scope: App) => {
     keepBodyBytes(scope);
@@ -23,7 +23,7 @@ export function namespaceEndpointRoutes(app: App, deps: HttpDeps): void {
           tags: ['mcp'],
           summary: 'Send one JSON-RPC message to the MCP server of a whole namespace',
           description:
-            'Tools of all connections, named `{connectionId}.{tool}`. Connections that could not be listed are in `_meta["patchbay/unavailable"]` of the list. With `?search=1` there are three tools instead: `search_tools`, `describe_tool` and `call_tool`.',
+            'Tools and prompts of all connections, named `{connectionId}.{name}`, and their resources, under URIs of the namespace. Connections that could not be listed are in `_meta["patchbay/unavailable"]` of the list. With `?search=1` there are three tools instead: `search_tools`, `describe_tool` and `call_tool`.',
           params: namespaceParams,
           querystring: z.object({ search: z.literal('1').optional() }),
           ...mcpSchema,

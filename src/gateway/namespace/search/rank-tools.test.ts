@@ -1,21 +1,24 @@
 import { expect, test } from 'vitest';
 import { defaultLimits } from '../../../platform/limits.ts';
-import { aggregateName, nameTools } from '../aggregate-name.ts';
+import { aggregateName, nameEntries } from '../aggregate-name.ts';
 import { rankTools } from './rank-tools.ts';
 
 const tool = (connectionId: string, name: string, rest: Record<string, unknown> = {}) => ({
   connectionId,
-  tool: name,
+  own: name,
   definition: { name, ...rest },
 });
-const tools = nameTools([
-  tool('github', 'search_issues', { description: 'Finds tickets by text.' }),
-  tool('github', 'create_issue', { description: 'Opens a ticket.' }),
-  tool('mail', 'sendMessage', { title: 'Send a letter' }),
-  tool('mail', 'list', { annotations: { title: 'Inbox' }, description: 'Not about issues at all.' }),
-  tool('odd', 'tool', { title: 1, description: { deep: true }, annotations: null }),
-  tool('a.b', 'übersetzen', { description: 'Translates text.' }),
-]);
+const tools = nameEntries(
+  [
+    tool('github', 'search_issues', { description: 'Finds tickets by text.' }),
+    tool('github', 'create_issue', { description: 'Opens a ticket.' }),
+    tool('mail', 'sendMessage', { title: 'Send a letter' }),
+    tool('mail', 'list', { annotations: { title: 'Inbox' }, description: 'Not about issues at all.' }),
+    tool('odd', 'tool', { title: 1, description: { deep: true }, annotations: null }),
+    tool('a.b', 'übersetzen', { description: 'Translates text.' }),
+  ],
+  aggregateName,
+);
 const find = async (query: string) => (await rankTools(tools, query, defaultLimits)).map(([name]) => name);
 
 test.each([

@@ -1,6 +1,7 @@
 import MiniSearch from 'minisearch';
+import type { Tool } from '../../../mcp/lists.ts';
 import type { Limits } from '../../../platform/limits.ts';
-import type { ListedTool } from '../list-tools.ts';
+import type { ListedItem } from '../list-items.ts';
 
 /** Documents that are indexed before other work gets its turn. */
 const chunkSize = 100;
@@ -10,10 +11,10 @@ const chunkSize = 100;
  * then the title. A word may be the beginning of another, or spelled a little wrong.
  */
 export async function rankTools(
-  tools: ReadonlyMap<string, ListedTool>,
+  tools: ReadonlyMap<string, ListedItem<'tools'>>,
   query: string,
   limits: Limits,
-): Promise<[name: string, tool: ListedTool][]> {
+): Promise<[name: string, tool: ListedItem<'tools'>][]> {
   const entries = [...tools];
   const index = new MiniSearch({
     fields: ['name', 'title', 'description'],
@@ -24,9 +25,9 @@ export async function rankTools(
       fuzzy: (word) => (word.length >= 5 ? 0.2 : false),
     },
   });
-  const documents = entries.map(([, { connectionId, tool, definition }], id) => ({
+  const documents = entries.map(([, { connectionId, own, definition }], id) => ({
     id,
-    name: `${connectionId} ${tool}`.slice(0, limits.toolSearchReadChars),
+    name: `${connectionId} ${own}`.slice(0, limits.toolSearchReadChars),
     title: titleOf(definition).slice(0, limits.toolSearchReadChars),
     description: textOf(definition.description).slice(0, limits.toolSearchReadChars),
   }));
@@ -38,7 +39,7 @@ export async function rankTools(
 }
 
 /** The title that a tool shows people; in older revisions it is among the annotations. */
-export function titleOf({ title, annotations }: ListedTool['definition']): string {
+export function titleOf({ title, annotations }: Tool): string {
   return textOf(title) || textOf((annotations as { title?: unknown } | null | undefined)?.title);
 }
 

@@ -4,8 +4,8 @@ import type { RpcAnswer } from '../../../mcp/answer.ts';
 import type { Limits } from '../../../platform/limits.ts';
 import type { GatewayDeps } from '../../deps.ts';
 import { callNamespaceTool, type NamespaceCall } from '../call-tool.ts';
-import { findNamespaceTool, unknownTool } from '../find-tool.ts';
-import { type ListedTool, listNamespaceTools, unavailableMeta } from '../list-tools.ts';
+import { findByName, unknownName } from '../find-item.ts';
+import { type ListedItem, listNamespace, unavailableMeta } from '../list-items.ts';
 import type { NamespaceCaller } from '../visible-connections.ts';
 import { rankTools, titleOf } from './rank-tools.ts';
 
@@ -73,7 +73,7 @@ export async function callSearchTool(
       });
     }
     default:
-      return unknownTool(call.name);
+      return unknownName('tools', call.name);
   }
 }
 
@@ -120,15 +120,15 @@ async function searchTools(
   caller: NamespaceCaller,
   { query, limit }: { query: string; limit: number },
 ): Promise<RpcAnswer> {
-  const { tools, unavailable } = await listNamespaceTools(deps, caller);
-  const ranked = await rankTools(tools, query, deps.limits);
+  const { items, unavailable } = await listNamespace(deps, caller, 'tools');
+  const ranked = await rankTools(items, query, deps.limits);
   const shown = ranked.slice(0, limit).map(([name, tool]) => brief(name, tool, deps.limits));
   return structured({ tools: shown, total: ranked.length }, unavailableMeta(unavailable));
 }
 
 function brief(
   name: string,
-  { connectionId, definition }: ListedTool,
+  { connectionId, definition }: ListedItem<'tools'>,
   { toolSearchShownChars: maxChars, toolSearchReadChars }: Limits,
 ): z.infer<typeof foundSchema>['tools'][number] {
   const short = (value: unknown) =>
@@ -139,7 +139,7 @@ function brief(
 }
 
 async function describeTool(deps: GatewayDeps, caller: NamespaceCaller, name: string): Promise<RpcAnswer> {
-  const found = await findNamespaceTool(deps, caller, name);
+  const found = await findByName(deps, caller, 'tools', name);
   if (found.kind === 'error') return found;
   return structured({ tool: { ...found.listed.definition, name } });
 }

@@ -1,0 +1,72 @@
+import { type ListItem, type ListName, lists } from '../mcp/lists.ts';
+import { ApiError } from '../platform/errors.ts';
+import { callUpstream } from '../upstream/call.ts';
+import { UpstreamFault } from '../upstream/fault.ts';
+import { askUpstream } from './ask-upstream.ts';
+import type { GatewayDeps } from './deps.ts';
+import type { ReachedConnection } from './reach.ts';
+
+const methodNotFound = -32601;
+
+/**
+ * One of the lists of a connection, all pages within `timeLimitMs`. Remembers it, and keeps the status true. It is empty
+ * where the server has no such list. `caller` ends with the caller. Throws ApiError.
+ */
+export async function fetchList<L extends ListName>(
+  deps: GatewayDeps,
+  reached: ReachedConnection,
+  list: L,
+  caller: AbortSignal,
+  timeLimitMs = deps.limits.listMs,
+): Promise<readonly ListItem<L>[]> {
+  const signal = AbortSignal.any([caller, AbortSignal.timeout(timeLimitMs)]);
+  return askUpstream(deps, reached, caller, async (current) => {
+    const items = await fetchPages(deps, current, list, signal);
+    deps.listMemory.set(list, current.target, items);
+    return items;
+  });
+}
+
+async function fetchPages<L extends ListName>(
+  deps: GatewayDeps,
+  { connection, target }: ReachedConnection,
+  list: L,
+  signal: AbortSignal,
+): Promise<ListItem<L>[]> {
+  const { transport, sessions, limits } = deps;
+  const { method, member, key } = lists[list];
+  const items: ListItem<L>[] = [];
+  let cursor: unknown;
+  for (let page = 0; page < limits.listPages && items.length < limits.listItems; page++) {
+    const params = cursor === undefined ? {} : { cursor };
+    const answer = await callUpstream(
+      transport,
+      sessions,
+      target,
+      connection.protocol,
+      method,
+      params,
+      signal,
+    );
+    if (answer.kind === 'error') {
+      // A server without the capability has none to list; any other error is not an empty list.
+      if (answer.code === methodNotFound && page === 0) return [];
+      // What nobody promised may fail in a server that is well.
+      if (list === 'tools') deps.observer.doubted(connection);
+      throw new ApiError('tool_error', {
+        message: `The upstream answered ${method} with JSON-RPC error ${answer.code}.`,
+      });
+    }
+    const listed = answer.result[member];
+    if (!Array.isArray(listed)) {
+      throw new UpstreamFault('wrong_answer', `upstream answered ${method} without ${member}`);
+    }
+    items.push(...listed.filter((item): item is ListItem<L> => typeof item?.[key] === 'string'));
+    cursor = answer.result.nextCursor;
+    if (typeof cursor !== 'string' || cursor === '') return items;
+  }
+  throw new UpstreamFault(
+    'wrong_answer',
+    `upstream lists more than ${limits.listPages} pages or ${limits.listItems} ${member}`,
+  );
+}
