@@ -17,6 +17,7 @@ import { createCallerSessions } from './gateway/caller-sessions.ts';
 import { Deadlines } from './gateway/deadlines.ts';
 import { openEndedSessions } from './gateway/ended-sessions.ts';
 import { createListMemory } from './gateway/list-memory.ts';
+import { Membership } from './gateway/namespace/membership.ts';
 import { OpenStreams } from './gateway/open-streams.ts';
 import { CallerLinks } from './gateway/sse/caller-links.ts';
 import { createAllowList, isLoopbackHost } from './http/allow-list.ts';
@@ -152,6 +153,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       streams,
       sseLinks: new CallerLinks(),
       listMemory: createListMemory(limits),
+      membership: new Membership(store),
       leases,
       feed,
       suspended: createSuspendedCalls(keyring, clock.now, limits),

@@ -11,6 +11,7 @@ import type { SessionWishes } from './bridge/session-wishes.ts';
 import type { SuspendedCalls } from './bridge/suspended-calls.ts';
 import type { CallerSessions } from './caller-sessions.ts';
 import type { ListMemory } from './list-memory.ts';
+import type { Membership } from './namespace/membership.ts';
 import type { OpenStreams } from './open-streams.ts';
 import type { RelayDeps } from './relay.ts';
 import type { CallerLinks } from './sse/caller-links.ts';
@@ -26,6 +27,8 @@ export interface GatewayDeps extends CredentialedDeps {
   /** Sessions of callers in front of servers that speak HTTP+SSE. */
   sseLinks: CallerLinks;
   listMemory: ListMemory;
+  /** When the connections of a namespace change. */
+  membership: Membership;
   /** The bridge: sessions on loan, what upstreams say of their changes, calls that wait for their users,
    * and what is under way and wished for in sessions of legacy callers. */
   leases: SessionLeases;

@@ -110,6 +110,8 @@ export const defaultLimits = {
   toolSearchResultsMax: 50,
   toolSearchShownChars: 300,
   toolSearchReadChars: 1_000,
+  /** How long the namespace endpoint waits after a change of a connection, so that several are told as one. */
+  listChangePauseMs: 200,
   /** Sockets to one upstream origin. */
   socketsPerOrigin: 1024,
   /** Idle keep-alive of an upstream socket, unless the upstream's Keep-Alive says less. */

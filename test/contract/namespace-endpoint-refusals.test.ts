@@ -26,7 +26,7 @@ describe('callers of the legacy era', () => {
     ['2025-11-25', '2025-11-25'],
     ['2024-11-05', '2025-11-25'],
     ['1999-01-01', '2025-11-25'],
-  ])('that ask for %s get %s, and no session', async (asked, given) => {
+  ])('that ask for %s get %s, and a session unless they want none', async (asked, given) => {
     const params = { protocolVersion: asked, capabilities: {}, clientInfo: { name: 'x', version: '1' } };
     const answer = await post(rpc('initialize', params));
     expect(answer).toMatchObject({
@@ -35,11 +35,19 @@ describe('callers of the legacy era', () => {
         id: 'r',
         result: {
           protocolVersion: given,
-          capabilities: { tools: {}, prompts: {}, resources: {}, completions: {} },
+          capabilities: {
+            tools: { listChanged: true },
+            prompts: { listChanged: true },
+            resources: { listChanged: true },
+            completions: {},
+          },
         },
       },
     });
-    expect(answer.headers.has('mcp-session-id')).toBe(false);
+    expect(answer.headers.get('mcp-session-id')).toMatch(/^[\x21-\x7e]+$/);
+    const headers = { 'mcp-session-id': 'smithery-stateless' };
+    const stateless = await post(rpc('initialize', params), { headers });
+    expect(stateless.headers.has('mcp-session-id')).toBe(false);
   });
 
   test('have their notifications taken, and pings answered', async () => {
@@ -90,7 +98,12 @@ describe('callers of the modern era', () => {
       result: {
         resultType: 'complete',
         supportedVersions: [version],
-        capabilities: { tools: {}, prompts: {}, resources: {}, completions: {} },
+        capabilities: {
+          tools: { listChanged: true },
+          prompts: { listChanged: true },
+          resources: { listChanged: true },
+          completions: {},
+        },
         ttlMs: 0,
         cacheScope: 'private',
         _meta: { 'io.modelcontextprotocol/serverInfo': expect.objectContaining({ name: 'patchbay' }) },

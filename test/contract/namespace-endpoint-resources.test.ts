@@ -90,9 +90,9 @@ describe.each(['2025-11-25', '2026-07-28'])('the MCP SDK’s client of %s', (rev
   test('lists prompts of all, and gets them by name', async () => {
     await withClient(mode, async (client) => {
       expect(client.getServerCapabilities()).toEqual({
-        tools: {},
-        prompts: {},
-        resources: {},
+        tools: { listChanged: true },
+        prompts: { listChanged: true },
+        resources: { listChanged: true },
         completions: {},
       });
       const { prompts, _meta } = await client.listPrompts();

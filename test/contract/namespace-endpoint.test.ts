@@ -214,9 +214,9 @@ describe('the MCP SDK’s clients', () => {
     await client.connect(new FirstTransport(endpoint(), headersOf()) as Transport);
     expect(client.getServerVersion()).toMatchObject({ name: 'patchbay' });
     expect(client.getServerCapabilities()).toEqual({
-      tools: {},
-      prompts: {},
-      resources: {},
+      tools: { listChanged: true },
+      prompts: { listChanged: true },
+      resources: { listChanged: true },
       completions: {},
     });
     await client.ping();

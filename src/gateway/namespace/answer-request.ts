@@ -1,5 +1,3 @@
-import type { IncomingHttpHeaders } from 'node:http';
-import type { AuditEntry } from '../../audit/entry.ts';
 import type { RpcAnswer } from '../../mcp/answer.ts';
 import {
   toLegacyErrorCode,
@@ -19,31 +17,18 @@ import {
 import { ApiError } from '../../platform/errors.ts';
 import { version } from '../../platform/version.ts';
 import type { GatewayDeps } from '../deps.ts';
-import { viaHeader } from '../via.ts';
 import { callNamespaceTool } from './call-tool.ts';
 import { completeInNamespace } from './complete.ts';
 import { getNamespacePrompt } from './get-prompt.ts';
 import { listNamespace, unavailableMeta } from './list-items.ts';
+import { callerOf, type NamespacePost } from './namespace-post.ts';
 import { type Asked, readArguments, readName } from './params.ts';
 import { readNamespaceResource } from './read-resource.ts';
 import { callSearchTool, searchInstructions, searchToolDefinitions } from './search/search-mode.ts';
 
-/** One POST to the endpoint of a namespace, by a caller who may execute there. */
-export interface NamespacePost {
-  namespace: string;
-  headers: IncomingHttpHeaders;
-  /** Offers tools that find tools and call them, instead of all tools. */
-  search: boolean;
-  body: Buffer;
-  /** Ends with the caller. */
-  signal: AbortSignal;
-  entry: AuditEntry;
-}
-
 type Fields = Record<string, unknown>;
 
 const serverInfo = { name: 'patchbay', title: 'Patchbay', version };
-const capabilities = { tools: {}, prompts: {}, resources: {}, completions: {} };
 const listOfMethod = new Map(
   Object.entries(lists).map(([list, { method }]) => [method as string, list as ListName]),
 );
@@ -103,8 +88,8 @@ function result(value: Fields): RpcAnswer {
   return { kind: 'result', result: value };
 }
 
-function askedOf({ namespace, headers, signal, entry }: NamespacePost, params: Fields): Asked {
-  return { caller: { namespace, via: viaHeader(headers.via), signal }, params, entry };
+function askedOf(post: NamespacePost, params: Fields): Asked {
+  return { caller: callerOf(post), params, entry: post.entry };
 }
 
 /** A server of the modern era may ask back instead of answering (MCP 2026-07-28, basic/patterns/mrtr). */
@@ -116,6 +101,13 @@ function requireComplete({ resultType = 'complete' }: Fields): void {
 }
 
 function offer({ search }: NamespacePost): Fields {
+  const changing = { listChanged: true };
+  const capabilities = {
+    tools: search ? {} : changing,
+    prompts: changing,
+    resources: changing,
+    completions: {},
+  };
   return search ? { capabilities, instructions: searchInstructions } : { capabilities };
 }
 

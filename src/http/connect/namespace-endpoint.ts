@@ -1,4 +1,8 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { answerError } from '../../gateway/answer-mcp.ts';
+import { endNamespaceSession, streamNamespaceSession } from '../../gateway/namespace/caller-session.ts';
+import type { NamespaceRequest } from '../../gateway/namespace/namespace-post.ts';
 import { postNamespaceMessage } from '../../gateway/namespace/post-namespace-message.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { App, HttpDeps } from '../deps.ts';
@@ -7,7 +11,7 @@ import { callerSignal, namespaceParams } from './parameters.ts';
 
 export const namespaceMcpPath = '/mcp/:namespace';
 
-/** The MCP endpoint of a namespace: one server with what all its connections offer. Stateless, so POST only. */
+/** The MCP endpoint of a namespace: one server with what all its connections offer. GET and DELETE belong to the session of a legacy caller. */
 export function namespaceEndpointRoutes(app: App, deps: HttpDeps): void {
   app.register(async (scope: App) => {
     keepBodyBytes(scope);
@@ -30,29 +34,47 @@ export function namespaceEndpointRoutes(app: App, deps: HttpDeps): void {
         },
       },
       (request, reply) => {
-        const search = readSearch(request.query);
-        const signal = callerSignal(request, reply);
-        const downstream = takeResponse(reply);
+        const asked = read(request, reply);
         const body = bodyBytes(request);
-        const { namespace } = request.params;
-        void postNamespaceMessage(
-          deps,
-          { namespace, headers: request.headers, search, body, signal, entry: downstream.entry },
-          downstream,
-        );
+        const downstream = takeResponse(reply);
+        void postNamespaceMessage(deps, { ...asked, body, entry: downstream.entry }, downstream);
       },
     );
   });
+  const inSession =
+    (answer: typeof streamNamespaceSession) =>
+    (request: FastifyRequest, reply: FastifyReply): void => {
+      const asked = read(request, reply);
+      const downstream = takeResponse(reply);
+      answer(deps, asked, downstream).catch((error: unknown) =>
+        answerError(deps, downstream, undefined, error),
+      );
+    };
+  const hidden = { config: mcpConfig, schema: { hide: true } };
+  app.get(namespaceMcpPath, { ...hidden, exposeHeadRoute: false }, inSession(streamNamespaceSession));
+  app.delete(namespaceMcpPath, hidden, inSession(endNamespaceSession));
   app.route({
-    method: ['GET', 'DELETE', 'PUT', 'PATCH'],
+    ...hidden,
+    method: ['PUT', 'PATCH'],
     url: namespaceMcpPath,
-    config: mcpConfig,
-    schema: { hide: true },
-    exposeHeadRoute: false,
     handler: async () => {
       throw new ApiError('method_not_allowed', { headers: { allow: 'POST' } });
     },
   });
+}
+
+/** Throws ApiError `validation_error`. */
+function read(request: FastifyRequest, reply: FastifyReply): NamespaceRequest {
+  const { namespace } = request.params as { namespace: string };
+  const { organizationId } = request.principal;
+  const search = readSearch(request.query as { search?: unknown });
+  return {
+    namespace,
+    organizationId,
+    headers: request.headers,
+    search,
+    signal: callerSignal(request, reply),
+  };
 }
 
 function readSearch({ search }: { search?: unknown }): boolean {

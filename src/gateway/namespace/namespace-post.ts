@@ -1,0 +1,26 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { AuditEntry } from '../../audit/entry.ts';
+import { viaHeader } from '../via.ts';
+import type { NamespaceCaller } from './visible-connections.ts';
+
+/** A request to the endpoint of a namespace, by a caller who may execute there. */
+export interface NamespaceRequest {
+  namespace: string;
+  organizationId: string;
+  headers: IncomingHttpHeaders;
+  /** Offers tools that find tools and call them, instead of all tools. */
+  search: boolean;
+  /** Ends with the caller. */
+  signal: AbortSignal;
+}
+
+/** A POST of one message. */
+export interface NamespacePost extends NamespaceRequest {
+  body: Buffer;
+  entry: AuditEntry;
+}
+
+/** Who asks. */
+export function callerOf({ namespace, headers, signal }: NamespaceRequest): NamespaceCaller {
+  return { namespace, via: viaHeader(headers.via), signal };
+}
