@@ -18,6 +18,7 @@ import {
 } from './read-answer-bytes.ts';
 import type { Downstream, RelayCall, RelayEvents } from './relay-call.ts';
 import { IdRestorer, restoreId } from './restore-id.ts';
+import { TickBatch } from './tick-batch.ts';
 
 export interface RelayDeps {
   dispatcher: Dispatcher;
@@ -70,6 +71,8 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
   /** When time is up on an event stream; its deadline comes earlier, for a comment. */
   #timeUp = 0;
   #boundary: EventBoundary | undefined;
+  #batch: TickBatch | undefined;
+  #isPaused = false;
   #ended = false;
 
   constructor(
@@ -163,14 +166,13 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     if (controller === this.#left) return;
     // Answered already, without a look at the body: let go of it and of its socket.
     if (this.#ended) return controller.abort(new Error('nobody reads this'));
-    const { limits, deadlines } = this.#deps;
+    const { limits } = this.#deps;
     this.#bytes += chunk.length;
     if (this.#mode === 'stream') {
       if (!this.#isEvents && this.#bytes > limits.relayedAnswerBytes) {
         return this.#fail(tooLarge(limits.relayedAnswerBytes));
       }
-      if (this.#isEvents) deadlines.set(this, this.#eventDeadline());
-      if (!this.#write(chunk)) this.#pause(controller);
+      this.#batch?.add(chunk);
       return;
     }
     if (this.#mode === 'peek') return this.#peek(controller, chunk);
@@ -190,8 +192,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     if (this.#ended || controller === this.#left) return;
     switch (this.#mode) {
       case 'stream': {
-        const rest = this.#restorer?.flush();
-        if (rest && rest.length > 0) this.#send(rest);
+        this.#flushAll();
         const isAnswered = this.#restorer?.restored ?? this.#answerSign.seen;
         if (this.#isEvents && !isAnswered && !this.#call.isResumable) {
           return this.#fail(
@@ -235,8 +236,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
         this.#entry.answeredError(error.code);
         this.#startStream(true);
         this.#write(chunk);
-        const rest = this.#restorer?.flush();
-        if (rest && rest.length > 0) this.#send(rest);
+        this.#flushAll();
         this.#response.end();
       };
       this.#refuse(error, pass);
@@ -303,6 +303,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     this.#mode = 'stream';
     this.#isEvents = isEvents;
     this.#restorer ??= this.#newRestorer();
+    this.#batch = new TickBatch((bytes) => this.#passOn(bytes));
     if (isEvents) this.#boundary = new EventBoundary();
     this.#response.writeHead(200, {
       ...this.#passedHeaders(),
@@ -336,6 +337,21 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     deadlines.set(this, Math.min(this.#timeUp, elapsed() + limits.streamKeepAliveMs));
   }
 
+  /** What came in one tick. */
+  #passOn(bytes: Buffer): void {
+    if (this.#ended) return;
+    if (this.#isEvents && !this.#isPaused) this.#deps.deadlines.set(this, this.#eventDeadline());
+    if (!this.#write(bytes) && this.#controller) this.#pause(this.#controller);
+  }
+
+  /** The end of the stream, or of what it brought, does not wait for the end of the tick. */
+  #flushAll(): void {
+    const last = this.#batch?.take();
+    if (last) this.#write(last);
+    const rest = this.#restorer?.flush();
+    if (rest && rest.length > 0) this.#send(rest);
+  }
+
   #write(chunk: Buffer): boolean {
     if (this.#isEvents && !this.#restorer) this.#answerSign.look(chunk);
     const bytes = this.#restorer ? this.#restorer.push(chunk) : chunk;
@@ -352,12 +368,15 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
   #pause(controller: Dispatcher.DispatchController): void {
     const { deadlines, elapsed } = this.#deps;
     const { callTimeoutMs, maxCallMs } = this.#call.target.timeLimits;
+    if (this.#isPaused) return;
+    this.#isPaused = true;
     controller.pause();
     // The reader is slow, not the upstream.
     const last = this.#startedAt + maxCallMs;
     this.#timeUp = last;
     deadlines.set(this, last);
     this.#response.once('drain', () => {
+      this.#isPaused = false;
       if (this.#ended) return;
       deadlines.set(this, this.#isEvents ? this.#eventDeadline() : Math.min(elapsed() + callTimeoutMs, last));
       controller.resume();
@@ -366,6 +385,8 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
 
   #fail(fault: UpstreamFault): void {
     const sent = this.#response.headersSent;
+    const last = this.#batch?.take();
+    if (last) this.#write(last);
     this.#finish();
     this.#controller?.abort(fault);
     if (this.#status !== 0) fault.notOnTheWay();

@@ -1,0 +1,27 @@
+import { expect, test } from 'vitest';
+import { TickBatch } from './tick-batch.ts';
+
+const untilTickEnds = () => new Promise((resolve) => setImmediate(resolve));
+
+test('what comes in one tick is flushed as one, in its order, when the tick is over', async () => {
+  const flushed: string[] = [];
+  const batch = new TickBatch((bytes) => flushed.push(bytes.toString()));
+  for (const piece of ['a', 'b', 'c']) batch.add(Buffer.from(piece));
+  expect(flushed).toEqual([]);
+  await untilTickEnds();
+  batch.add(Buffer.from('d'));
+  await untilTickEnds();
+  expect(flushed).toEqual(['abc', 'd']);
+});
+
+test('what was taken out is not flushed again', async () => {
+  const flushed: string[] = [];
+  const batch = new TickBatch((bytes) => flushed.push(bytes.toString()));
+  batch.add(Buffer.from('a'));
+  batch.add(Buffer.from('b'));
+  expect(batch.take()?.toString()).toBe('ab');
+  expect(batch.take()).toBeUndefined();
+  batch.add(Buffer.from('c'));
+  await untilTickEnds();
+  expect(flushed).toEqual(['c']);
+});
