@@ -30,14 +30,21 @@ interface Duties {
   isRequest(body: Buffer): boolean;
   /** The headers of the upstream request. */
   headersFor(route: ReferenceRoute, headers: IncomingHttpHeaders): Record<string, string>;
+  /** The headers of the answer, from those of the upstream's. */
+  answerHeaders(headers: IncomingHttpHeaders): Record<string, string>;
+  /** Keeps a row of usage, and drops all of them each second: what is durable elsewhere ends here. */
+  note(connectionId: string, status: number): void;
 }
 
-const forwarded = ['mcp-protocol-version', 'mcp-method', 'mcp-name'];
+const forwarded = ['mcp-protocol-version', 'mcp-method', 'mcp-name', 'mcp-session-id'];
+const returned = ['content-type', 'content-length', 'mcp-session-id'];
 
 export function createDuties({ token, routes }: ReferenceConfig): Duties {
   const digest = hash('sha256', token, 'base64url');
   const keys = new Map([[digest, Buffer.from(digest)]]);
   const known = new Map(Object.entries(routes));
+  let noted: { time: number; connectionId: string; status: number }[] = [];
+  let notedSince = 0;
   return {
     isAuthorized(authorization) {
       if (!authorization?.startsWith('Bearer ')) return false;
@@ -58,9 +65,25 @@ export function createDuties({ token, routes }: ReferenceConfig): Duties {
       };
       for (const name of forwarded) {
         const value = headers[name];
-        if (typeof value === 'string') sent[name] = value;
+        if (typeof value === 'string' && sent[name] === undefined) sent[name] = value;
       }
       return sent;
+    },
+    answerHeaders(headers) {
+      const given: Record<string, string> = {};
+      for (const name of returned) {
+        const value = headers[name];
+        if (typeof value === 'string') given[name] = value;
+      }
+      return given;
+    },
+    note(connectionId, status) {
+      const now = Date.now();
+      if (now - notedSince >= 1_000) {
+        noted = [];
+        notedSince = now;
+      }
+      noted.push({ time: now, connectionId, status });
     },
   };
 }

@@ -38,7 +38,7 @@ app.post<{ Params: Params; Body: Buffer }>('/connect/:namespace/:connectionId/mc
       headers: duties.headersFor(route, request.headers),
       body: request.body,
     },
-    new Streamer(reply.raw),
+    new Streamer(reply.raw, request.params.connectionId),
   );
 });
 
@@ -48,9 +48,11 @@ app.get('/connect/:namespace/:connectionId', (_request, reply) => {
 
 class Streamer implements Dispatcher.DispatchHandler {
   readonly #response: ServerResponse;
+  readonly #connectionId: string;
 
-  constructor(response: ServerResponse) {
+  constructor(response: ServerResponse, connectionId: string) {
     this.#response = response;
+    this.#connectionId = connectionId;
   }
 
   onRequestStart(): void {}
@@ -60,10 +62,8 @@ class Streamer implements Dispatcher.DispatchHandler {
     status: number,
     headers: IncomingHttpHeaders,
   ): void {
-    this.#response.writeHead(status, {
-      'content-type': headers['content-type'],
-      'content-length': headers['content-length'],
-    });
+    duties.note(this.#connectionId, status);
+    this.#response.writeHead(status, duties.answerHeaders(headers));
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {

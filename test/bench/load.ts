@@ -1,8 +1,9 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { Client, type Dispatcher } from 'undici';
 import { reportReady } from './duties.ts';
 import { cpuMicros, percentile, rssBytes } from './measure.ts';
 
-/** One request, over and over, on each connection; the next goes out when the answer is there. */
+/** The same requests over and over on each connection; the next one goes out when the answer is there. */
 export interface Job {
   origin: string;
   /** The process whose CPU and memory are counted. */
@@ -10,7 +11,8 @@ export interface Job {
   connections: number;
   warmUpSeconds: number;
   seconds: number;
-  request: RequestTemplate;
+  /** One after the other they are one call; a session that the first one opens is that of the others. */
+  requests: readonly RequestTemplate[];
 }
 
 export interface RequestTemplate {
@@ -20,8 +22,8 @@ export interface RequestTemplate {
   headers: string[];
   /** The JSON-RPC message around its id; undefined for GET. */
   body: { beforeId: string; afterId: string; ids: 'unique' | 'same' } | undefined;
-  /** Text that a right answer holds, besides status 200 and the id. */
-  expected: string;
+  /** Text that a right answer holds, besides status 200 and the id; a notification has none, and gets 202. */
+  expected: string | undefined;
 }
 
 export interface LoadResult {
@@ -80,8 +82,8 @@ class Load {
   }
 
   /** JSON text of the next request's id. Equal ids of many callers are what a shared session must tell apart. */
-  nextId(): string {
-    return this.job.request.body?.ids === 'unique' ? `"bench-${++this.#lastId}"` : '1';
+  nextId({ body }: RequestTemplate): string {
+    return body?.ids === 'unique' ? `"bench-${++this.#lastId}"` : '1';
   }
 
   answered(latencyMs: number): void {
@@ -99,6 +101,8 @@ class Connection implements Dispatcher.DispatchHandler {
   readonly #load: Load;
   readonly #client: Client;
   #sentAt = 0;
+  #step = 0;
+  #session: string[] = [];
   #id = '';
   #status = 0;
   #text = '';
@@ -109,13 +113,26 @@ class Connection implements Dispatcher.DispatchHandler {
   }
 
   next(): void {
-    const { method, path, headers, body } = this.#load.job.request;
     if (this.#load.stopped) return;
-    this.#id = this.#load.nextId();
-    this.#text = '';
+    this.#step = 0;
+    this.#session = [];
     this.#sentAt = performance.now();
-    const text = body ? body.beforeId + this.#id + body.afterId : null;
-    this.#client.dispatch({ method, path, headers, body: text }, this);
+    this.#send();
+  }
+
+  #send(): void {
+    const template = this.#template;
+    const { method, path, headers, body } = template;
+    this.#id = this.#load.nextId(template);
+    this.#text = '';
+    const text =
+      body && (template.expected === undefined ? body.beforeId : body.beforeId + this.#id + body.afterId);
+    const sent = this.#session.length > 0 ? [...headers, ...this.#session] : headers;
+    this.#client.dispatch({ method, path, headers: sent, body: text ?? null }, this);
+  }
+
+  get #template(): RequestTemplate {
+    return this.#load.job.requests[this.#step] as RequestTemplate;
   }
 
   close(): Promise<void> {
@@ -125,8 +142,13 @@ class Connection implements Dispatcher.DispatchHandler {
 
   onRequestStart(): void {}
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number): void {
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    { 'mcp-session-id': session }: IncomingHttpHeaders,
+  ): void {
     this.#status = status;
+    if (typeof session === 'string') this.#session = ['mcp-session-id', session];
   }
 
   onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -135,9 +157,14 @@ class Connection implements Dispatcher.DispatchHandler {
   }
 
   onResponseEnd(): void {
-    const latencyMs = performance.now() - this.#sentAt;
-    if (this.#isRight()) this.#load.answered(latencyMs);
-    else this.#load.failed(`answered ${this.#status} ${this.#text.slice(0, 300)}`);
+    if (!this.#isRight()) {
+      this.#load.failed(`answered ${this.#status} ${this.#text.slice(0, 300)}`);
+      return this.next();
+    }
+    this.#step++;
+    if (this.#load.stopped) return;
+    if (this.#step < this.#load.job.requests.length) return this.#send();
+    this.#load.answered(performance.now() - this.#sentAt);
     this.next();
   }
 
@@ -147,9 +174,14 @@ class Connection implements Dispatcher.DispatchHandler {
   }
 
   #isRight(): boolean {
-    const { body, expected } = this.#load.job.request;
+    const { body, expected } = this.#template;
+    if (expected === undefined) return this.#status === 202;
     if (this.#status !== 200 || !this.#text.includes(expected)) return false;
-    return !body || JSON.stringify((JSON.parse(this.#text) as { id: unknown }).id) === this.#id;
+    // Of events, the last one is the answer.
+    const json = this.#text.startsWith('{')
+      ? this.#text
+      : this.#text.slice(this.#text.lastIndexOf('data: ') + 6);
+    return !body || JSON.stringify((JSON.parse(json) as { id: unknown }).id) === this.#id;
   }
 }
 

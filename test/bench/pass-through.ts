@@ -28,7 +28,8 @@ async function passThrough(request: IncomingMessage, body: Buffer, response: Ser
     return;
   }
   // /connect/{namespace}/{connectionId}/mcp
-  const route = duties.routeOf(request.url?.split('/')[3] ?? '');
+  const connectionId = request.url?.split('/')[3] ?? '';
+  const route = duties.routeOf(connectionId);
   if (!route || !duties.isRequest(body)) {
     response.writeHead(400).end();
     return;
@@ -39,8 +40,8 @@ async function passThrough(request: IncomingMessage, body: Buffer, response: Ser
     headers: duties.headersFor(route, request.headers),
     body,
   });
-  const { 'content-type': type, 'content-length': length } = answer.headers as IncomingHttpHeaders;
-  response.writeHead(answer.statusCode, { 'content-type': type, 'content-length': length });
+  duties.note(connectionId, answer.statusCode);
+  response.writeHead(answer.statusCode, duties.answerHeaders(answer.headers as IncomingHttpHeaders));
   answer.body.pipe(response);
 }
 

@@ -3,7 +3,14 @@ import type { Placement } from './processes.ts';
 import type { Row, Section, StartResult } from './suites.ts';
 
 /** The targets of the project (docs/performance.md). */
-const targets = { toolsCallRatio: 1.3, getRatio: 2, startMs: 800, idleRssMb: 120 };
+const targets = {
+  /** CPU per call over that of the section's reference. */
+  cpuRatio: { 'tools/call, ': 1.1, 'tools/call answered': 1.3, 'GET ': 2 },
+  addedP50Ms: 0.4,
+  p99Ratio: 2,
+  startMs: 800,
+  idleRssMb: 120,
+};
 
 export interface Report {
   machine: { node: string; cpu: string; loadBefore: number; placement: Placement };
@@ -36,24 +43,35 @@ export function makeReport(
   sections: Section[],
   start: StartResult | undefined,
 ): Report {
-  const verdicts = sections.flatMap((section) =>
-    section.rows
-      .filter(({ subject }) => subject === 'Patchbay')
-      .map(({ connections, cpuRatio }) =>
-        judge(
-          `${section.title}, ${connections} ${connections === 1 ? 'connection' : 'connections'}: CPU`,
-          cpuRatio,
-          section.title.startsWith('GET') ? targets.getRatio : targets.toolsCallRatio,
-          `× ${section.reference}`,
-        ),
-      ),
-  );
+  const verdicts = sections.flatMap(judgeSection);
   if (start) {
     verdicts.push(judge('start to first answer', start.startMs, targets.startMs, 'ms'));
     verdicts.push(judge('idle RSS', megabytes(start.idleRssBytes), targets.idleRssMb, 'MB'));
   }
   const errors = sections.flatMap(({ rows }) => rows).reduce((sum, row) => sum + row.errors, 0);
   return { machine, sections, start, verdicts, errors };
+}
+
+function judgeSection({ title, reference, rows }: Section): Verdict[] {
+  const ratio = Object.entries(targets.cpuRatio).find(([beginning]) => title.startsWith(beginning))?.[1];
+  const rowOf = (subject: string, connections: number) =>
+    rows.find((row) => row.subject === subject && row.connections === connections);
+  return rows.flatMap((row) => {
+    const { subject, connections } = row;
+    if (subject !== 'Patchbay') return [];
+    const at = `${title}, ${connections} ${connections === 1 ? 'connection' : 'connections'}`;
+    const verdicts: Verdict[] = [];
+    if (ratio) verdicts.push(judge(`${at}: CPU`, row.cpuRatio, ratio, `× ${reference}`));
+    if (!title.startsWith('tools/call, ')) return verdicts;
+    const [direct, floor] = [rowOf('upstream itself', connections), rowOf('floor', connections)];
+    if (direct && connections === 1) {
+      verdicts.push(judge(`${at}: added p50`, row.p50Ms - direct.p50Ms, targets.addedP50Ms, 'ms'));
+    }
+    if (floor && connections === 32) {
+      verdicts.push(judge(`${at}: p99`, row.p99Ms / floor.p99Ms, targets.p99Ratio, '× floor'));
+    }
+    return verdicts;
+  });
 }
 
 function judge(what: string, measured: number, limit: number, unit: string): Verdict {

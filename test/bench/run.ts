@@ -2,20 +2,20 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { choosePlacement, Processes } from './processes.ts';
 import { describeMachine, makeReport, toMarkdown } from './report.ts';
-import { measureGet, measureStart, measureToolsCall, type Plan, type Section } from './suites.ts';
+import { measure, measureStart, type Plan, type Section, suites } from './suites.ts';
 
 const usage = `npm run bench -- [options]
-  --only <suites>        tools-call, get, start; comma-separated (default: all)
+  --only <suites>        tools-call, events, tools-list, session, get, start; comma-separated (default: all)
   --connections <list>   concurrent connections, comma-separated (default: 1,32,256)
   --seconds <n>          measured time of each server at each number of connections (default: 6)
   --profile <directory>  write CPU profiles of Patchbay there, one folder a section; slows it down
   --json                 print JSON instead of Markdown`;
 
-const suites = ['tools-call', 'get', 'start'];
+const names = [...Object.keys(suites), 'start'];
 
 const { values: given } = parseArgs({
   options: {
-    only: { type: 'string', default: suites.join(',') },
+    only: { type: 'string', default: names.join(',') },
     connections: { type: 'string', default: '1,32,256' },
     seconds: { type: 'string', default: '6' },
     profile: { type: 'string' },
@@ -31,7 +31,7 @@ const wanted = given.only.split(',');
 const connections = given.connections.split(',').map(Number);
 const seconds = Number(given.seconds);
 if (
-  !wanted.every((suite) => suites.includes(suite)) ||
+  !wanted.every((suite) => names.includes(suite)) ||
   !connections.every((count) => Number.isInteger(count) && count > 0) ||
   !(seconds > 0)
 ) {
@@ -59,8 +59,10 @@ const plan: Plan = {
 };
 const sections: Section[] = [];
 try {
-  if (wanted.includes('tools-call')) sections.push(...(await measureToolsCall(plan)));
-  if (wanted.includes('get')) sections.push(...(await measureGet(plan)));
+  for (const [suite, planned] of Object.entries(suites)) {
+    if (!wanted.includes(suite)) continue;
+    for (const one of planned) sections.push(await measure(plan, one));
+  }
   const start = wanted.includes('start') ? await measureStart(plan) : undefined;
   const report = makeReport(machine, sections, start);
   console.log(given.json ? JSON.stringify(report, null, 2) : toMarkdown(report));

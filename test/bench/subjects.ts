@@ -13,12 +13,18 @@ export interface Subject {
   name: string;
   pid: number;
   origin: string;
-  request: RequestTemplate;
+  requests: RequestTemplate[];
 }
 
 /** Everything one section of the bench needs, up and running. */
 export interface Lab {
   toolsCall(era: Era): Subject[];
+  /** `tools/call` that is answered with 100 events of progress and the result. */
+  eventStream(): Subject[];
+  /** `tools/list` of 500 tools. */
+  toolsList(): Subject[];
+  /** A session of a legacy caller from its beginning: initialize, initialized, tools/list, tools/call. */
+  newSession(): Subject[];
   getConnection(): Subject[];
   run(job: Job): Promise<LoadResult>;
   close(): Promise<void>;
@@ -49,14 +55,20 @@ export async function openLab(
   const direct = await processes.start(upstreamScript, [secret], underTest);
   const load = await processes.start(loadScript, [], others);
   const patchbay = await processes.startPatchbay(dataDir, token, underTest, profileDir);
-  await createConnection(patchbay, token, 'modern', upstream, secret);
-  const view = await createConnection(patchbay, token, 'legacy', upstream, secret);
+  const connect = (id: string, path: string) =>
+    createConnection(patchbay, token, id, `${upstream.origin}${path}`, secret);
+  await connect('modern', '/modern');
+  await connect('many', '/modern?tools=500');
+  const view = await connect('legacy', '/legacy');
 
   const config: ReferenceConfig = {
     token,
     routes: {
       modern: { origin: upstream.origin, path: '/modern', headers: { 'x-api-key': secret } },
+      many: { origin: upstream.origin, path: '/modern?tools=500', headers: { 'x-api-key': secret } },
       legacy: { origin: upstream.origin, path: '/legacy', headers: await openSession(upstream, secret) },
+      // Whoever calls it has a session of its own.
+      session: { origin: upstream.origin, path: '/legacy', headers: { 'x-api-key': secret } },
     },
     view,
   };
@@ -64,39 +76,69 @@ export async function openLab(
   const floor = await processes.start(floorScript, [JSON.stringify(config)], underTest);
   const directSession = await openSession(direct, secret);
 
-  const subject = (name: string, { pid, origin }: Started, request: RequestTemplate): Subject => ({
+  const subject = (name: string, { pid, origin }: Started, requests: RequestTemplate[]): Subject => ({
     name,
     pid,
     origin,
-    request,
+    requests,
   });
+  const authorization = `Bearer ${token}`;
+  /** All four of them; `requests` makes what one is asked from its path and headers. */
+  const compare = (
+    id: string,
+    path: string,
+    straightHeaders: Record<string, string>,
+    throughHeaders: Record<string, string>,
+    requests: (path: string, headers: Record<string, string>) => RequestTemplate[],
+  ): Subject[] => {
+    const throughGateway = requests(`/connect/default/${id}/mcp`, { authorization, ...throughHeaders });
+    return [
+      subject('upstream itself', direct, requests(path, straightHeaders)),
+      subject('pass-through', passThrough, throughGateway),
+      subject('floor', floor, throughGateway),
+      subject('Patchbay', patchbay, throughGateway),
+    ];
+  };
+  const apiKey = { 'x-api-key': secret };
   return {
     toolsCall(era) {
-      const throughGateway = callTemplate(era, `/connect/default/${era}/mcp`, {
-        authorization: `Bearer ${token}`,
-        ...(era === 'legacy' ? { 'mcp-session-id': 'smithery-stateless' } : {}),
-      });
-      const straight = callTemplate(
-        era,
-        `/${era}`,
-        era === 'legacy' ? directSession : { 'x-api-key': secret },
-      );
-      return [
-        subject('upstream itself', direct, straight),
-        subject('pass-through', passThrough, throughGateway),
-        subject('floor', floor, throughGateway),
-        subject('Patchbay', patchbay, throughGateway),
+      const isLegacy = era === 'legacy';
+      const throughHeaders: Record<string, string> = isLegacy
+        ? { 'mcp-session-id': 'smithery-stateless' }
+        : {};
+      return compare(era, `/${era}`, isLegacy ? directSession : apiKey, throughHeaders, (path, headers) => [
+        callOf(era, path, headers),
+      ]);
+    },
+    eventStream: () =>
+      compare('modern', '/modern', apiKey, {}, (path, headers) => [
+        { ...callOf('modern', path, headers, 'survey'), expected: '"progress":100,' },
+      ]),
+    toolsList: () =>
+      compare('many', '/modern?tools=500', apiKey, {}, (path, headers) => [
+        listOf('modern', path, headers, 500),
+      ]),
+    newSession() {
+      const requests = (path: string, headers: Record<string, string>) => [
+        requestOf('legacy', path, headers, 'initialize', initializeParams, 'bench-legacy'),
+        initialized(path, headers),
+        listOf('legacy', path, headers, 5),
+        callOf('legacy', path, headers),
       ];
+      const compared = compare('session', '/legacy', apiKey, {}, requests);
+      // Patchbay has one connection for both kinds of callers.
+      const own = requests('/connect/default/legacy/mcp', { authorization });
+      return compared.map((one) => (one.name === 'Patchbay' ? { ...one, requests: own } : one));
     },
     getConnection() {
       const request: RequestTemplate = {
         method: 'GET',
         path: '/connect/default/legacy',
-        headers: ['authorization', `Bearer ${token}`],
+        headers: ['authorization', authorization],
         body: undefined,
         expected: '"connectionId":"legacy"',
       };
-      return [subject('bare Fastify route', floor, request), subject('Patchbay', patchbay, request)];
+      return [subject('bare Fastify route', floor, [request]), subject('Patchbay', patchbay, [request])];
     },
     run: (job) => runJob(load.child, job),
     close: () => processes.stopAll(),
@@ -123,15 +165,15 @@ async function runJob(load: ChildProcess, job: Job): Promise<LoadResult> {
 async function createConnection(
   patchbay: Started,
   token: string,
-  id: Era,
-  upstream: Started,
+  id: string,
+  mcpUrl: string,
   secret: string,
 ): Promise<unknown> {
   const response = await fetch(`${patchbay.origin}/connect/default/${id}`, {
     method: 'PUT',
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
     body: JSON.stringify({
-      mcpUrl: `${upstream.origin}/${id}`,
+      mcpUrl,
       metadata: { userId: 'user123', plan: 'bench' },
       headers: { 'x-api-key': secret },
     }),
@@ -151,20 +193,14 @@ async function openSession(upstream: Started, secret: string): Promise<Record<st
       headers: { 'content-type': 'application/json', ...headers },
       body: JSON.stringify({ jsonrpc: '2.0', ...message }),
     });
-  const initialize = {
-    id: 0,
-    method: 'initialize',
-    params: {
-      protocolVersion: legacyRevision,
-      capabilities: {},
-      clientInfo: { name: 'bench', version: '1' },
-    },
-  };
-  const initialized = await post(initialize, { 'x-api-key': secret });
-  await initialized.arrayBuffer();
+  const opened = await post(
+    { id: 0, method: 'initialize', params: initializeParams },
+    { 'x-api-key': secret },
+  );
+  await opened.arrayBuffer();
   const headers = {
     'x-api-key': secret,
-    'mcp-session-id': initialized.headers.get('mcp-session-id') ?? '',
+    'mcp-session-id': opened.headers.get('mcp-session-id') ?? '',
     'mcp-protocol-version': legacyRevision,
   };
   const confirmed = await post({ method: 'notifications/initialized' }, headers);
@@ -172,31 +208,67 @@ async function openSession(upstream: Started, secret: string): Promise<Record<st
   return headers;
 }
 
-function callTemplate(era: Era, path: string, headers: Record<string, string>): RequestTemplate {
-  const params = { name: 'weather', arguments: { city: 'Lisbon', units: 'metric', days: 3 } };
+const initializeParams = {
+  protocolVersion: legacyRevision,
+  capabilities: {},
+  clientInfo: { name: 'bench', version: '1' },
+};
+
+function callOf(era: Era, path: string, headers: Record<string, string>, name = 'weather'): RequestTemplate {
+  const params = { name, arguments: { city: 'Lisbon', units: 'metric', days: 3 } };
+  const named = era === 'modern' ? { 'mcp-name': name, ...headers } : headers;
+  return requestOf(era, path, named, 'tools/call', params, 'Sunny in Lisbon.');
+}
+
+/** The answer holds the last of `count` tools. */
+function listOf(era: Era, path: string, headers: Record<string, string>, count: number): RequestTemplate {
+  return requestOf(era, path, headers, 'tools/list', {}, `"weather_${count - 1}"`);
+}
+
+function initialized(path: string, headers: Record<string, string>): RequestTemplate {
+  const beforeId = '{"jsonrpc":"2.0","method":"notifications/initialized"}';
+  return {
+    method: 'POST',
+    path,
+    headers: headersOf('legacy', headers, 'notifications/initialized'),
+    body: { beforeId, afterId: '', ids: 'same' },
+    expected: undefined,
+  };
+}
+
+function requestOf(
+  era: Era,
+  path: string,
+  headers: Record<string, string>,
+  method: string,
+  params: Record<string, unknown>,
+  expected: string,
+): RequestTemplate {
   const meta = {
     [versionKey]: modernRevision,
     'io.modelcontextprotocol/clientInfo': { name: 'bench', version: '1.0.0' },
     'io.modelcontextprotocol/clientCapabilities': {},
   };
-  const sent: Record<string, string> = {
-    'content-type': 'application/json',
-    accept: 'application/json, text/event-stream',
-    ...(era === 'modern'
-      ? { 'mcp-protocol-version': modernRevision, 'mcp-method': 'tools/call', 'mcp-name': 'weather' }
-      : {}),
-    ...headers,
-  };
   const text = JSON.stringify(era === 'modern' ? { ...params, _meta: meta } : params);
   return {
     method: 'POST',
     path,
-    headers: Object.entries(sent).flat(),
+    headers: headersOf(era, headers, method),
     body: {
       beforeId: '{"jsonrpc":"2.0","id":',
-      afterId: `,"method":"tools/call","params":${text}}`,
+      afterId: `,"method":"${method}","params":${text}}`,
       ids: era === 'modern' ? 'unique' : 'same',
     },
-    expected: 'Sunny in Lisbon.',
+    expected,
   };
+}
+
+function headersOf(era: Era, headers: Record<string, string>, method: string): string[] {
+  const sent: Record<string, string> = {
+    'content-type': 'application/json',
+    accept: 'application/json, text/event-stream',
+    ...(era === 'modern' ? { 'mcp-protocol-version': modernRevision, 'mcp-method': method } : {}),
+    ...headers,
+  };
+  return Object.entries(sent).flat();
 }

@@ -15,6 +15,15 @@ export interface Plan {
   progress: (line: string) => void;
 }
 
+interface SectionPlan {
+  title: string;
+  /** Of its files. */
+  name: string;
+  /** The server whose CPU per call the others are held against. */
+  reference: string;
+  choose: (lab: Lab) => Subject[];
+}
+
 /** One line of the result: a server at a number of connections. CPU of its quiet rounds, all else the median. */
 export interface Row extends LoadResult {
   connections: number;
@@ -48,38 +57,58 @@ const compileSeconds = 2;
 const starts = 5;
 const idleMs = 2_000;
 
-export async function measureToolsCall(plan: Plan): Promise<Section[]> {
-  const sections: Section[] = [];
-  for (const era of ['modern', 'legacy'] as const) {
-    const title = `tools/call, ${era} upstream`;
-    sections.push(
-      await measure(plan, title, 'pass-through', `tools-call-${era}`, (lab) => lab.toolsCall(era)),
-    );
-  }
-  return sections;
-}
-
-export async function measureGet(plan: Plan): Promise<Section[]> {
-  const title = 'GET /connect/{namespace}/{connectionId}';
-  return [await measure(plan, title, 'bare Fastify route', 'get', (lab) => lab.getConnection())];
-}
+/** Sections that can be asked for, by name. */
+export const suites: Record<string, SectionPlan[]> = {
+  'tools-call': (['modern', 'legacy'] as const).map((era) => ({
+    title: `tools/call, ${era} upstream`,
+    name: `tools-call-${era}`,
+    reference: 'floor',
+    choose: (lab) => lab.toolsCall(era),
+  })),
+  events: [
+    {
+      title: 'tools/call answered with 100 events',
+      name: 'events',
+      reference: 'pass-through',
+      choose: (lab) => lab.eventStream(),
+    },
+  ],
+  'tools-list': [
+    {
+      title: 'tools/list with 500 tools',
+      name: 'tools-list',
+      reference: 'pass-through',
+      choose: (lab) => lab.toolsList(),
+    },
+  ],
+  session: [
+    {
+      title: 'new legacy session, tools/list and tools/call',
+      name: 'session',
+      reference: 'pass-through',
+      choose: (lab) => lab.newSession(),
+    },
+  ],
+  get: [
+    {
+      title: 'GET /connect/{namespace}/{connectionId}',
+      name: 'get',
+      reference: 'bare Fastify route',
+      choose: (lab) => lab.getConnection(),
+    },
+  ],
+};
 
 /** Each section has processes of its own, so that memory and profiles are its own too. */
-async function measure(
-  plan: Plan,
-  title: string,
-  reference: string,
-  name: string,
-  choose: (lab: Lab) => Subject[],
-): Promise<Section> {
+export async function measure(plan: Plan, { title, reference, name, choose }: SectionPlan): Promise<Section> {
   const { processes, placement, progress } = plan;
   const lab = await openLab(processes, placement, plan.profileDir && join(plan.profileDir, name));
   try {
     const subjects = choose(lab);
     progress(`${title}: warming up`);
     for (const subject of subjects) {
-      const { pid, origin, request } = subject;
-      await lab.run({ pid, origin, request, connections: 32, warmUpSeconds: compileSeconds, seconds: 0.1 });
+      const { pid, origin, requests } = subject;
+      await lab.run({ pid, origin, requests, connections: 32, warmUpSeconds: compileSeconds, seconds: 0.1 });
     }
     const rows: Row[] = [];
     for (const connections of plan.connections) {
@@ -101,10 +130,10 @@ async function measureCell(
 ): Promise<Row[]> {
   const results = new Map<string, LoadResult[]>(subjects.map(({ name }) => [name, []]));
   for (let round = 0; round < rounds; round++) {
-    for (const { name, pid, origin, request } of subjects) {
+    for (const { name, pid, origin, requests } of subjects) {
       const warmUpSeconds = round === 0 ? firstWarmUpSeconds : laterWarmUpSeconds;
       const seconds = plan.seconds / rounds;
-      results.get(name)?.push(await lab.run({ pid, origin, request, connections, warmUpSeconds, seconds }));
+      results.get(name)?.push(await lab.run({ pid, origin, requests, connections, warmUpSeconds, seconds }));
     }
   }
   const combined = new Map([...results].map(([subject, ofSubject]) => [subject, combine(ofSubject)]));
