@@ -26,8 +26,11 @@ import type { App, HttpDeps } from './http/deps.ts';
 import { createBrowserGuard } from './http/setup/browser-guard.ts';
 import { callbackPath, clientMetadataPath } from './http/setup/paths.ts';
 import { createKeyVerifier } from './identity/api-keys.ts';
+import { createAuthenticator } from './identity/authenticate.ts';
 import { ensureFirstOrganization } from './identity/first-start.ts';
 import { createNamespaceDirectory } from './identity/namespaces.ts';
+import { createSigningKeys } from './identity/tokens/signing-keys.ts';
+import { createTokenVerifier } from './identity/tokens/verify.ts';
 import { type Clock, systemClock } from './platform/clock.ts';
 import type { Config } from './platform/config.ts';
 import { prepareDataDirectory } from './platform/data-directory.ts';
@@ -89,7 +92,11 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
 
     // Identity: who calls, and which namespaces are theirs.
     const firstKey = await ensureFirstOrganization(store, clock, config.apiKey);
-    const keys = createKeyVerifier(store, limits);
+    const signingKeys = createSigningKeys({ store, keyring, clock, limits });
+    const authenticator = createAuthenticator(
+      createKeyVerifier(store, limits),
+      createTokenVerifier({ store, signingKeys, clock, limits }),
+    );
     const namespaces = createNamespaceDirectory(store, limits);
 
     // Audit: what was done, and by whom.
@@ -166,7 +173,16 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     // HTTP: the one origin.
     const allowList = createAllowList(publicUrl, config.allowedHosts, config.allowedOrigins);
     const browsers = createBrowserGuard(keyring, publicUrl);
-    const deps: HttpDeps = { ...gateway, audit, keys, namespaces, allowList, tickets, browsers };
+    const deps: HttpDeps = {
+      ...gateway,
+      audit,
+      authenticator,
+      signingKeys,
+      namespaces,
+      allowList,
+      tickets,
+      browsers,
+    };
     const app = await createApp(deps, publicUrl);
     const unused = trackUnusedSockets(app.server);
 

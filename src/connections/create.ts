@@ -6,6 +6,7 @@ import { isDuplicate, isMissingReference } from '../platform/store/store.ts';
 import { type Connection, fromRow } from './connection.ts';
 import type { CredentialedDeps } from './credentials.ts';
 import { staleKey } from './deps.ts';
+import type { MetadataGuard } from './metadata-guard.ts';
 import { indexMetadata } from './metadata-index.ts';
 import { adoptSession, probe, releaseSession } from './probe.ts';
 import { type CheckedRequest, type ConnectionRequest, checkRequest, refuseMock } from './request.ts';
@@ -13,14 +14,16 @@ import { sealHeaders } from './sealed-headers.ts';
 import { settle } from './settle.ts';
 import { findingColumns } from './store-finding.ts';
 
-/** Creates a connection under a generated id. Throws ApiError `validation_error`. */
+/** Creates a connection under a generated id. Throws ApiError `validation_error`, and what `guard` throws. */
 export async function createConnection(
   deps: CredentialedDeps,
   namespace: string,
   request: ConnectionRequest,
+  guard: MetadataGuard,
 ): Promise<Connection> {
   const checked = checkRequest(request, deps.limits);
   refuseMock(request);
+  guard.becomes(checked.metadata ?? null);
   for (;;) {
     const created = await insertConnection(deps, namespace, readableConnectionId(), checked);
     if (created) return created;

@@ -1,4 +1,7 @@
+import type { ExpressionBuilder } from 'kysely';
+import type { MetadataScope } from '../identity/permits.ts';
 import { ApiError } from '../platform/errors.ts';
+import type { Tables } from '../platform/store/schema.ts';
 import type { Store } from '../platform/store/store.ts';
 import { type Connection, fromRow } from './connection.ts';
 import { metadataCondition } from './metadata-index.ts';
@@ -10,6 +13,8 @@ export interface ListQuery {
   name?: string | undefined;
   mcpUrl?: string | undefined;
   metadata: [key: string, value: string][];
+  /** What the caller may see of the namespace. */
+  scope: MetadataScope;
 }
 
 export interface ConnectionPage {
@@ -36,15 +41,25 @@ export async function listConnections(
   let select = store.db.selectFrom('connections').selectAll().where('namespace', '=', namespace);
   if (query.name !== undefined) select = select.where('name', '=', query.name);
   if (mcpUrl !== undefined) select = select.where('mcp_url', '=', mcpUrl);
-  for (const [key, value] of query.metadata) {
+  const hasEntry = (eb: ExpressionBuilder<Tables, 'connections'>, key: string, value: string) => {
     const { keyHash, valueHash } = metadataCondition(key, value);
-    select = select.where('uid', 'in', (inner) =>
+    return eb('uid', 'in', (inner) =>
       inner
         .selectFrom('connection_metadata')
         .select('connection_uid')
         .where('namespace', '=', namespace)
         .where('key_hash', '=', keyHash)
         .where('value_hash', '=', valueHash),
+    );
+  };
+  for (const [key, value] of query.metadata) select = select.where((eb) => hasEntry(eb, key, value));
+  for (const alternatives of query.scope) {
+    select = select.where((eb) =>
+      eb.or(
+        alternatives.map((pairs) =>
+          eb.and(Object.entries(pairs).map(([key, value]) => hasEntry(eb, key, value))),
+        ),
+      ),
     );
   }
   if (after) {
@@ -65,15 +80,16 @@ export async function listConnections(
   return { connections, nextCursor: rows.length > query.limit && last ? writeCursor(last) : null };
 }
 
-/** Every connection of a namespace, page by page. */
+/** Every connection of a namespace that is in `scope`, page by page. */
 export async function* allConnections(
   store: Store,
   namespace: string,
+  scope: MetadataScope,
   pageSize: number,
 ): AsyncGenerator<Connection> {
   let cursor: string | undefined;
   do {
-    const page = await listConnections(store, namespace, { limit: pageSize, cursor, metadata: [] });
+    const page = await listConnections(store, namespace, { limit: pageSize, cursor, metadata: [], scope });
     yield* page.connections;
     cursor = page.nextCursor ?? undefined;
   } while (cursor !== undefined);

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import type { Transaction } from 'kysely';
+import { metadataText } from '../identity/permits.ts';
 import type { Tables } from '../platform/store/schema.ts';
 
 const digest = (text: string) => hash('sha256', text, 'base64url');
@@ -10,11 +11,11 @@ export interface MetadataCondition {
   valueHash: string;
 }
 
-/** A string counts as it is, anything else as its JSON: the vendor's CLI filters that way (api.md §4). */
+/** The condition that an entry fulfils. */
 export function metadataCondition(key: string, value: unknown): MetadataCondition {
   return {
     keyHash: digest(key),
-    valueHash: digest(typeof value === 'string' ? value : JSON.stringify(value)),
+    valueHash: digest(metadataText(value)),
   };
 }
 

@@ -6,6 +6,7 @@ import { insertConnection } from './create.ts';
 import type { CredentialedDeps, ResolvedConnection } from './credentials.ts';
 import { findConnection, findConnectionByUid } from './find.ts';
 import type { InputValues } from './inputs/values.ts';
+import type { MetadataGuard } from './metadata-guard.ts';
 import { indexMetadata } from './metadata-index.ts';
 import { adoptSession, type Finding, probe, releaseSession, wasRefused } from './probe.ts';
 import { type CheckedRequest, type ConnectionRequest, checkRequest, refuseMock } from './request.ts';
@@ -17,13 +18,14 @@ import { findingColumns, storeFinding } from './store-finding.ts';
 /**
  * Creates or updates the connection `id`. `headers` and `metadata` replace the stored value as a whole, what is
  * left out stays, and every set probes (design §8, PUT). `created` tells 201 from 200.
- * Throws ApiError `validation_error`, `url_mismatch`, `conflict`.
+ * Throws ApiError `validation_error`, `url_mismatch`, `conflict`, and what `guard` throws.
  */
 export async function setConnection(
   deps: CredentialedDeps,
   namespace: string,
   id: string,
   request: ConnectionRequest,
+  guard: MetadataGuard,
 ): Promise<{ connection: Connection; created: boolean }> {
   checkConnectionId(id, deps.limits.connectionIdChars);
   const checked = checkRequest(request, deps.limits);
@@ -31,12 +33,15 @@ export async function setConnection(
     const stored = await findConnection(deps.store, namespace, id);
     if (!stored) {
       refuseMock(request);
+      guard.becomes(checked.metadata ?? null);
       const connection = await insertConnection(deps, namespace, id, checked);
       return connection && { connection, created: true };
     }
+    guard.is(stored.metadata);
+    if (checked.metadata !== undefined) guard.becomes(checked.metadata);
     if (checked.mcpUrl !== undefined) requireSameUrl(stored, checked.mcpUrl);
     const opened = await deps.credentials.open(stored);
-    const connection = await updateConnection(deps, opened, checked, attempt, 'caller');
+    const connection = await updateConnection(deps, opened, checked, attempt, 'caller', guard);
     return connection && { connection, created: false };
   });
 }
@@ -90,6 +95,7 @@ async function updateConnection(
   checked: CheckedRequest,
   attempt: Attempt,
   by: 'caller' | 'setup',
+  guard?: MetadataGuard,
 ): Promise<Connection | undefined> {
   const { keyring, sessions } = deps;
   const { connection: stored, grant } = opened;
@@ -134,6 +140,7 @@ async function updateConnection(
       target_version: version,
       ...(by === 'setup' && !isWaiting(finding.status) && { setup_epoch: stored.setupEpoch + 1 }),
     },
+    guard,
     also: async (transaction) => {
       if (checked.metadata) await indexMetadata(transaction, uid, namespace, checked.metadata);
     },

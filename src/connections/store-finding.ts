@@ -3,6 +3,7 @@ import { backoffMs } from '../platform/backoff.ts';
 import type { ConnectionRow } from '../platform/store/schema.ts';
 import { type Connection, fromRow } from './connection.ts';
 import { type ConnectionsDeps, staleKey } from './deps.ts';
+import type { MetadataGuard } from './metadata-guard.ts';
 import type { Finding } from './probe.ts';
 import { isWaiting, type Status } from './status.ts';
 import { announce } from './webhooks/announce.ts';
@@ -40,6 +41,8 @@ export interface WithFinding {
   unlessNewer: boolean;
   /** Whether a row that says so already is left alone, and one that waits for its user: a call cannot end that. */
   onlyChange?: boolean;
+  /** Asked of the metadata as they are now: the probe took its time, in which somebody may have changed them. */
+  guard?: MetadataGuard | undefined;
   /** Runs in the same transaction, once the row is written. */
   also?: (
     transaction: Parameters<Parameters<ConnectionsDeps['store']['write']>[0]>[0],
@@ -50,24 +53,25 @@ export interface WithFinding {
 /**
  * Writes what was found about a connection, as long as the row still has the target that was looked at. Whoever
  * begins to wait for its user, or no longer does, is announced in the same transaction: once, whoever found it.
- * Returns the connection as stored; undefined if somebody else's newer word stands.
+ * Throws what `guard` throws. Returns the connection as stored; undefined if somebody else's newer word stands.
  */
 export async function storeFinding(
   deps: ConnectionsDeps,
   connection: Connection,
   found: { status: Status; columns: ReturnType<typeof findingColumns> },
-  { columns, unlessNewer, onlyChange, also }: WithFinding,
+  { columns, unlessNewer, onlyChange, guard, also }: WithFinding,
 ): Promise<Connection | undefined> {
   const { uid, namespace, id, targetVersion } = connection;
   for (;;) {
     const outcome = await deps.store.write(async (transaction, stale) => {
       const before = await transaction
         .selectFrom('connections')
-        .select(['status', 'status_at', 'target_version', 'setup_epoch', 'login'])
+        .select(['status', 'status_at', 'target_version', 'setup_epoch', 'login', 'metadata'])
         .where('uid', '=', uid)
         .executeTakeFirst();
       if (!before || before.target_version !== targetVersion) return 'superseded';
       if (unlessNewer && before.status_at > found.columns.status_at) return 'superseded';
+      guard?.is(before.metadata === null ? null : JSON.parse(before.metadata));
       const was: Status = JSON.parse(before.status);
       if (onlyChange && (before.status === found.columns.status || isWaiting(was))) return 'superseded';
       const row = await transaction
@@ -80,6 +84,9 @@ export async function storeFinding(
         .where('uid', '=', uid)
         .where('target_version', '=', targetVersion)
         .where('status', '=', before.status)
+        .$if(guard !== undefined, (update) =>
+          update.where('metadata', 'is not distinct from', before.metadata),
+        )
         .returningAll()
         .executeTakeFirst();
       // Between the two somebody else wrote, which PostgreSQL lets happen.

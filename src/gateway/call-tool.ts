@@ -7,7 +7,7 @@ import { callUpstream } from '../upstream/call.ts';
 import { askUpstream, refuseWaitingTools } from './ask-upstream.ts';
 import type { GatewayDeps } from './deps.ts';
 import { fetchList } from './fetch-list.ts';
-import { type ReachedConnection, reach } from './reach.ts';
+import { type Caller, type ReachedConnection, reach } from './reach.ts';
 import { matchToolPath } from './tool-path.ts';
 
 const maxMessageChars = 1000;
@@ -19,7 +19,7 @@ const maxMessageChars = 1000;
  */
 export async function callTool(
   deps: GatewayDeps,
-  namespace: string,
+  caller: Caller,
   connectionId: string,
   path: string,
   args: Record<string, unknown>,
@@ -27,13 +27,13 @@ export async function callTool(
   entry: AuditEntry,
 ): Promise<Record<string, unknown>> {
   entry.tool = path;
-  let reached = await reach(deps, namespace, connectionId, refuseWaitingTools(deps));
+  let reached = await reach(deps, caller, connectionId, refuseWaitingTools(deps));
   const remembered = deps.listMemory.get('tools', reached.target);
   let tool = findTool(remembered ?? [], path);
   if (!tool) {
     tool = findTool(await fetchList(deps, reached, 'tools', signal), path);
     // The listing may have had the credentials renewed.
-    reached = await reach(deps, namespace, connectionId, refuseWaitingTools(deps));
+    reached = await reach(deps, caller, connectionId, refuseWaitingTools(deps));
   }
   if (!tool) throw new ApiError('tool_not_found');
   entry.tool = tool.name;

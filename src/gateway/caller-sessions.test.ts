@@ -11,7 +11,7 @@ import { type CallerSessions, createCallerSessions, type SessionOwner } from './
 import { type EndedSessions, openEndedSessions } from './ended-sessions.ts';
 
 const lifeMs = 60_000;
-const owner: SessionOwner = { uid: 'con_1', targetVersion: 3, organizationId: 'org_1' };
+const owner: SessionOwner = { uid: 'con_1', targetVersion: 3, caller: 'key_1' };
 
 /** A clock that moves when a test says so. */
 function manualClock() {
@@ -42,7 +42,7 @@ describe('the id of a caller’s session', () => {
   });
 
   test('opens to the upstream’s, whatever that is', () => {
-    const parts = fc.record({ uid: fc.string(), targetVersion: fc.nat(), organizationId: fc.string() });
+    const parts = fc.record({ uid: fc.string(), targetVersion: fc.nat(), caller: fc.string() });
     fc.assert(
       fc.property(parts, fc.string({ unit: 'binary' }), (whose, upstreamId) => {
         expect(sessions.open(whose, sessions.seal(whose, upstreamId))).toBe(upstreamId);
@@ -104,7 +104,7 @@ describe('the id of a caller’s session', () => {
   test.each<[what: string, other: Partial<SessionOwner>]>([
     ['another connection', { uid: 'con_2' }],
     ['other credentials', { targetVersion: 4 }],
-    ['another organization', { organizationId: 'org_2' }],
+    ['another caller', { caller: 'key_2' }],
     ['parts that read the same in a row', { uid: 'con_13', targetVersion: 0 }],
   ])('is none for %s', (_what, other) => {
     const id = sessions.seal(owner, 'upstream-session');

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import type { Connection } from '../connections/connection.ts';
+import type { Principal } from '../identity/principal.ts';
 import type { Keyring } from '../platform/keyring.ts';
 import { seal as sealText, UnsealError, unseal } from '../platform/vault.ts';
 import type { LegacyClient } from '../upstream/legacy-session.ts';
@@ -10,8 +11,8 @@ export interface SessionOwner {
   /** The connection's row, and the version of its target: new credentials make new sessions. */
   uid: string;
   targetVersion: number;
-  /** The caller, whatever key or token it comes with (pains 24). */
-  organizationId: string;
+  /** The caller, as `Principal.identity`: the same with a renewed token (pains 24), another with other rights. */
+  caller: string;
 }
 
 /**
@@ -33,8 +34,8 @@ export interface CallerSessions {
 }
 
 /** Whom the sessions of a caller on a connection belong to. */
-export function ownerOf({ uid, targetVersion }: Connection, organizationId: string): SessionOwner {
-  return { uid, targetVersion, organizationId };
+export function ownerOf({ uid, targetVersion }: Connection, { identity }: Principal): SessionOwner {
+  return { uid, targetVersion, caller: identity };
 }
 
 const ofUpstream = 'mcp session';
@@ -48,11 +49,11 @@ export function createCallerSessions(
   ended: EndedSessions,
 ): CallerSessions {
   const key = keyring.derive('mcp sessions');
-  const identity = (kind: string, { uid, targetVersion, organizationId }: SessionOwner) => [
+  const identity = (kind: string, { uid, targetVersion, caller }: SessionOwner) => [
     kind,
     uid,
     String(targetVersion),
-    organizationId,
+    caller,
   ];
 
   function seal(kind: string, owner: SessionOwner, text: string): string {

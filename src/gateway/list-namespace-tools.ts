@@ -1,5 +1,4 @@
 import { type Connection, presentStatus } from '../connections/connection.ts';
-import { allConnections } from '../connections/list.ts';
 import { isWaiting, type Status } from '../connections/status.ts';
 import type { Tool } from '../mcp/lists.ts';
 import { ApiError } from '../platform/errors.ts';
@@ -7,7 +6,8 @@ import { UpstreamFault } from '../upstream/fault.ts';
 import { refuseWaitingTools } from './ask-upstream.ts';
 import type { GatewayDeps } from './deps.ts';
 import { fetchList } from './fetch-list.ts';
-import { reach } from './reach.ts';
+import { type Caller, reach } from './reach.ts';
+import { visibleConnections } from './visible-connections.ts';
 
 /** What one connection contributes; `error` instead of `tools` if it has none to show (design §8, Lists). */
 export interface ToolsEnvelope {
@@ -17,23 +17,20 @@ export interface ToolsEnvelope {
 }
 
 /**
- * The tools of every connection of a namespace, asked at once: each upstream has its own time limit, so a dead
+ * The tools of every connection of a namespace that the caller may execute on, asked at once: each upstream has its own time limit, so a dead
  * one costs that and no more, and is named with its error. Connections that wait for their user are not called.
  */
 export async function listNamespaceTools(
   deps: GatewayDeps,
-  namespace: string,
-  caller: AbortSignal,
+  caller: Caller,
+  signal: AbortSignal,
 ): Promise<Record<string, ToolsEnvelope>> {
-  const connections: Connection[] = [];
-  for await (const connection of allConnections(deps.store, namespace, deps.limits.connectionsPage)) {
-    connections.push(connection);
-  }
+  const connections = await visibleConnections(deps, caller);
   const envelopes: [string, ToolsEnvelope][] = [];
   const queue = connections.entries();
   const workers = Array.from({ length: deps.limits.namespaceListConcurrency }, async () => {
     for (const [index, connection] of queue) {
-      envelopes[index] = [connection.id, await envelope(deps, connection, caller)];
+      envelopes[index] = [connection.id, await envelope(deps, connection, caller, signal)];
     }
   });
   await Promise.all(workers);
@@ -43,7 +40,8 @@ export async function listNamespaceTools(
 async function envelope(
   deps: GatewayDeps,
   connection: Connection,
-  caller: AbortSignal,
+  caller: Caller,
+  signal: AbortSignal,
 ): Promise<ToolsEnvelope> {
   const { status } = connection;
   if (isWaiting(status)) {
@@ -52,7 +50,7 @@ async function envelope(
   }
   const expiry = startExpiry(deps.limits.namespaceListMs);
   try {
-    const tools = await Promise.race([listOne(deps, connection, caller), expiry.reached]);
+    const tools = await Promise.race([listOne(deps, connection, caller, signal), expiry.reached]);
     return { status: { state: 'connected' }, tools };
   } catch (error) {
     if (error instanceof ApiError) {
@@ -70,11 +68,12 @@ async function envelope(
 
 async function listOne(
   deps: GatewayDeps,
-  { namespace, id }: Connection,
-  caller: AbortSignal,
+  { id }: Connection,
+  caller: Caller,
+  signal: AbortSignal,
 ): Promise<readonly Tool[]> {
-  const reached = await reach(deps, namespace, id, refuseWaitingTools(deps));
-  return fetchList(deps, reached, 'tools', caller, deps.limits.namespaceListMs);
+  const reached = await reach(deps, caller, id, refuseWaitingTools(deps));
+  return fetchList(deps, reached, 'tools', signal, deps.limits.namespaceListMs);
 }
 
 /** Also covers what comes before the listing: a connection that never answered is probed first. */

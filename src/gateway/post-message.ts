@@ -15,7 +15,7 @@ import { rejectionOf } from './caller-fault.ts';
 import { ownerOf, sessionHash } from './caller-sessions.ts';
 import type { GatewayDeps } from './deps.ts';
 import { parseBody } from './parse-body.ts';
-import { type ReachedConnection, reach, recover } from './reach.ts';
+import { type Caller, type ReachedConnection, reach, recover } from './reach.ts';
 import { relay } from './relay.ts';
 import type { Downstream, Refusal, RelayCall } from './relay-call.ts';
 import { serveSse } from './sse/serve-sse.ts';
@@ -23,10 +23,8 @@ import { viaHeader } from './via.ts';
 import { writeJson } from './write-json.ts';
 
 /** One POST to the MCP endpoint of a connection, by a caller who may execute there. */
-export interface McpPost {
-  namespace: string;
+export interface McpPost extends Caller {
   connectionId: string;
-  organizationId: string;
   headers: IncomingHttpHeaders;
   body: Buffer;
 }
@@ -51,7 +49,7 @@ export function postMessage(deps: GatewayDeps, post: McpPost, downstream: Downst
     id = message.id;
     downstream.entry.carries(message.method, message.params);
     const passage = { post, message, downstream, recoveries: 0 };
-    const reached = reach(deps, post.namespace, post.connectionId, refuseWaiting(deps));
+    const reached = reach(deps, post, post.connectionId, refuseWaiting(deps));
     if (reached instanceof Promise) {
       reached
         .then((connection) => forward(deps, passage, connection))
@@ -91,7 +89,7 @@ function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection
     if (!protocol.modern) {
       return serveModern(
         deps,
-        { message, revision, headers, organizationId: post.organizationId },
+        { message, revision, headers, principal: post.principal },
         reached,
         downstream,
       );
@@ -111,8 +109,8 @@ function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection
   }
   if (protocol.sse) {
     deps.circuits.enter(reached.target, downstream);
-    const { organizationId } = post;
-    return serveSse(deps, { message, headers, body, organizationId }, reached, downstream);
+    const { principal } = post;
+    return serveSse(deps, { message, headers, body, principal }, reached, downstream);
   }
   const session = ownSession(headers);
   if (session !== undefined) return sendInOwnSession(deps, passage, reached, via, session);
@@ -149,7 +147,7 @@ function openOwnSession(
   via: readonly string[],
 ): void {
   const { post, message } = passage;
-  const owner = ownerOf(reached.connection, post.organizationId);
+  const owner = ownerOf(reached.connection, post.principal);
   const call = {
     target: reached.target,
     body: post.body,
@@ -171,7 +169,7 @@ function sendInOwnSession(
   session: string,
 ): Promise<void> | undefined {
   const { post, message, downstream } = passage;
-  const owner = ownerOf(reached.connection, post.organizationId);
+  const owner = ownerOf(reached.connection, post.principal);
   const upstreamId = deps.callerSessions.open(owner, session);
   if (upstreamId === undefined) {
     const client = deps.callerSessions.openClient(owner, session);
@@ -199,11 +197,11 @@ function bridgeLegacy(
   reached: ReachedConnection,
   session: ClientSession | undefined,
 ): Promise<void> {
-  const { headers, body, organizationId, namespace } = post;
+  const { headers, body, principal, namespace } = post;
   const isStateless = headers[sessionHeader] === statelessSession;
   return serveLegacy(
     deps,
-    { message, body, headers, organizationId, namespace, session },
+    { message, body, headers, principal, namespace, session },
     reached,
     downstream,
     isStateless,

@@ -2,6 +2,8 @@ import type { Connection } from '../connections/connection.ts';
 import { maxRecoveries, type ResolvedConnection } from '../connections/credentials.ts';
 import type { Resolver } from '../connections/resolve.ts';
 import { isWaiting, type WaitingStatus } from '../connections/status.ts';
+import { connectionRefusal } from '../identity/permits.ts';
+import type { Principal } from '../identity/principal.ts';
 import { ApiError } from '../platform/errors.ts';
 import { type CredentialsRefused, UpstreamFault } from '../upstream/fault.ts';
 import type { Protocol } from '../upstream/negotiate.ts';
@@ -12,26 +14,33 @@ export interface ReachedConnection extends ResolvedConnection {
   connection: Connection & { protocol: Protocol };
 }
 
+/** Who calls, and in which namespace. */
+export interface Caller {
+  principal: Principal;
+  namespace: string;
+}
+
 /** The error that tells a caller that the connection waits for its user. */
 export type RefuseWaiting = (connection: Connection, status: WaitingStatus) => ApiError;
 
 /**
- * Finds a connection and makes sure that it can be called. One that never answered a probe is probed now.
- * Throws ApiError: `connection_not_found`, what `refuse` makes of a status that waits for the user,
+ * Finds a connection and makes sure that the caller may execute there, and that it can be called. One that never answered
+ * a probe is probed now. Throws ApiError: `connection_not_found`, `forbidden`, what `refuse` makes of a status that waits for the user,
  * `upstream_failed` with the stored message if it still does not answer.
  */
 export function reach(
   deps: GatewayDeps,
-  namespace: string,
+  caller: Caller,
   id: string,
   refuse: RefuseWaiting,
 ): ReachedConnection | Promise<ReachedConnection> {
-  const found = deps.resolver.resolve(namespace, id);
+  const found = deps.resolver.resolve(caller.namespace, id);
   if (found && !(found instanceof Promise) && found.connection.protocol && !isRenewalDue(deps, found)) {
+    requireExecute(caller, found);
     relearn(deps, found.connection);
     return ready(found, refuse);
   }
-  return reachSlowly(deps, namespace, id, found, refuse);
+  return reachSlowly(deps, caller, id, found, refuse);
 }
 
 /**
@@ -57,13 +66,14 @@ export async function recover(
 
 async function reachSlowly(
   deps: GatewayDeps,
-  namespace: string,
+  caller: Caller,
   id: string,
   finding: ReturnType<Resolver['resolve']>,
   refuse: RefuseWaiting,
 ): Promise<ReachedConnection> {
   const found = await finding;
   if (!found) throw new ApiError('connection_not_found');
+  requireExecute(caller, found);
   requireReady(found, refuse);
   const { connection } = found;
   if (connection.protocol) {
@@ -73,8 +83,9 @@ async function reachSlowly(
   }
   deps.circuits.enter(found.target, found);
   await deps.healer.probeNow(connection);
-  const probed = await deps.resolver.resolve(namespace, id);
+  const probed = await deps.resolver.resolve(caller.namespace, id);
   if (!probed) throw new ApiError('connection_not_found');
+  requireExecute(caller, probed);
   if (probed.connection.protocol) return ready(probed, refuse);
   requireReady(probed, refuse);
   const { status } = probed.connection;
@@ -121,6 +132,11 @@ async function refuseCurrent(
 function ready(found: ResolvedConnection, refuse: RefuseWaiting): ReachedConnection {
   requireReady(found, refuse);
   return found as ReachedConnection;
+}
+
+function requireExecute({ principal, namespace }: Caller, { connection }: ResolvedConnection): void {
+  const refusal = connectionRefusal(principal, 'connections:execute', namespace, connection.metadata);
+  if (refusal) throw refusal;
 }
 
 function requireReady({ connection }: ResolvedConnection, refuse: RefuseWaiting): void {

@@ -10,16 +10,14 @@ import { serveSessionStream } from './bridge/serve-session-stream.ts';
 import { ownerOf, sessionHash } from './caller-sessions.ts';
 import type { GatewayDeps } from './deps.ts';
 import { openStream } from './open-stream.ts';
-import { type ReachedConnection, reach, recover } from './reach.ts';
+import { type Caller, type ReachedConnection, reach, recover } from './reach.ts';
 import type { Downstream } from './relay-call.ts';
 import { endOverSse, streamOverSse } from './sse/session-stream.ts';
 import { viaHeader } from './via.ts';
 
 /** A GET or DELETE on the MCP endpoint of a connection, by a caller who may execute there. */
-export interface SessionRequest {
-  namespace: string;
+export interface SessionRequest extends Caller {
   connectionId: string;
-  organizationId: string;
   headers: IncomingHttpHeaders;
 }
 
@@ -69,9 +67,8 @@ async function findSession(deps: GatewayDeps, request: SessionRequest): Promise<
   if (id === undefined || id === statelessSession) {
     throw new ApiError('method_not_allowed', { headers: { allow: 'POST' } });
   }
-  const { namespace, connectionId, organizationId } = request;
-  const reached = await reach(deps, namespace, connectionId, refuseWaiting(deps));
-  const owner = ownerOf(reached.connection, organizationId);
+  const reached = await reach(deps, request, request.connectionId, refuseWaiting(deps));
+  const owner = ownerOf(reached.connection, request.principal);
   const upstreamId = deps.callerSessions.open(owner, id);
   if (upstreamId !== undefined) return { reached, id, upstreamId };
   const client = deps.callerSessions.openClient(owner, id);

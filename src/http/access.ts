@@ -1,4 +1,7 @@
 import type { FastifyRequest, RouteOptions } from 'fastify';
+import type { Connection } from '../connections/connection.ts';
+import type { MetadataGuard } from '../connections/metadata-guard.ts';
+import { connectionRefusal, missingPermission, namespaceRefusal, permits } from '../identity/permits.ts';
 import { bearerToken, type Principal } from '../identity/principal.ts';
 import { ApiError } from '../platform/errors.ts';
 import { beginEntry } from './audit-request.ts';
@@ -22,8 +25,8 @@ export function guardHost(app: App, deps: HttpDeps): void {
 }
 
 /**
- * The checks before any route runs, in this order: Origin, credential, namespace. Each is answered from
- * memory when it can be, so that a warm request awaits nothing here.
+ * The checks before any route runs, in this order: Origin, credential, namespace, permission there; and, once the body
+ * is read, the connection. Each is answered from memory when it can be, so that a warm request awaits nothing here.
  */
 export function guardAccess(app: App, deps: HttpDeps, publicUrl: () => URL): void {
   app.decorateRequest('principal', null as unknown as Principal);
@@ -39,6 +42,7 @@ export function guardAccess(app: App, deps: HttpDeps, publicUrl: () => URL): voi
       done(error);
     });
   });
+  app.addHook('preHandler', (request, _reply, done) => guardConnection(deps, request, done));
 }
 
 /** For requests on sockets that outlive the listener; nothing has run, so the client may repeat it elsewhere. */
@@ -61,7 +65,7 @@ function authorize(deps: HttpDeps, request: FastifyRequest, done: (error?: Error
   if (permission === 'public' || request.is404) return done();
   let verified: Principal | undefined | Promise<Principal | undefined>;
   try {
-    verified = deps.keys.verify(bearerToken(request.headers.authorization));
+    verified = deps.authenticator.verify(bearerToken(request.headers.authorization));
   } catch (error) {
     return done(error as Error);
   }
@@ -91,12 +95,57 @@ function admit(
 ): void {
   if (!principal) return done(new ApiError('invalid_token'));
   request.principal = principal;
-  if (!request.routeOptions.config.inNamespace) return done();
-  const { namespace } = request.params as { namespace: string };
-  const owned = deps.namespaces.owns(principal, namespace);
-  const decide = (owns: boolean) => done(owns ? undefined : new ApiError('namespace_not_found'));
+  const { permission = 'public', inNamespace, namespaceParameter } = request.routeOptions.config;
+  const parameter = inNamespace ? 'namespace' : namespaceParameter;
+  const namespace =
+    parameter === undefined ? undefined : (request.params as Record<string, string>)[parameter];
+  if (!inNamespace) return done(namespaceRefusal(principal, permission, namespace));
+  const owned = deps.namespaces.owns(principal, namespace as string);
+  const decide = (owns: boolean) =>
+    done(owns ? namespaceRefusal(principal, permission, namespace) : new ApiError('namespace_not_found'));
   if (owned instanceof Promise) owned.then(decide, done);
   else decide(owned);
+}
+
+/**
+ * Holds a token that is bound to metadata to its connections, on each route that names one. It runs as late as can be,
+ * right before the handler: what is checked is what the handler finds. The data plane checks the connection that it
+ * calls by itself (gateway/reach.ts).
+ */
+function guardConnection(
+  { resolver }: HttpDeps,
+  request: FastifyRequest,
+  done: (error?: Error) => void,
+): void {
+  const { principal } = request;
+  const { permission = 'public', mayCreate } = request.routeOptions.config;
+  const { namespace, connectionId } = request.params as { namespace: string; connectionId?: string };
+  if (!principal || principal.policies.length === 0 || connectionId === undefined) return done();
+  if (permission === 'connections:execute') return done();
+  const decide = (connection: Connection | undefined) => {
+    if (connection) done(connectionRefusal(principal, permission, namespace, connection.metadata));
+    else done(mayCreate ? undefined : new ApiError('connection_not_found'));
+  };
+  const found = resolver.find(namespace, connectionId);
+  if (found instanceof Promise) found.then(decide, done);
+  else decide(found);
+}
+
+/** Holds what a caller writes to the connections that it may write. */
+export function writeGuard(principal: Principal, namespace: string): MetadataGuard {
+  return {
+    is(metadata) {
+      const refusal = connectionRefusal(principal, 'connections:write', namespace, metadata);
+      if (refusal) throw refusal;
+    },
+    becomes(metadata) {
+      const { policies } = principal;
+      const permission = 'connections:write';
+      if (policies.length === 0 || permits(policies, { permission, namespace, metadata })) return;
+      const { message } = missingPermission(permission, namespace);
+      throw new ApiError('forbidden', { message: `${message} for a connection with this metadata` });
+    },
+  };
 }
 
 /** Refuses to start if a route has no declared permission: an open route must be open on purpose. */

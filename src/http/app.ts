@@ -22,10 +22,14 @@ import { setNamespaceRoute } from './namespaces/set-namespace.ts';
 import { getSettingsRoute } from './namespaces/settings/get-settings.ts';
 import { patchSettingsRoute } from './namespaces/settings/patch-settings.ts';
 import { webhookRoutes } from './namespaces/webhooks/routes.ts';
+
 import { listServersRoute } from './servers/list-servers.ts';
 import { clientMetadataRoute } from './setup/client-metadata.ts';
 import { oauthCallbackRoute } from './setup/oauth-callback.ts';
 import { setupPageRoutes } from './setup/setup-page.ts';
+import { createTokenRoute } from './tokens/create-token.ts';
+import { jwksRoute } from './tokens/jwks.ts';
+import { revokeTokenRoute } from './tokens/revoke-token.ts';
 
 /** Builds the one origin: every API, and what guards it. Not yet listening. */
 export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<App> {
@@ -74,6 +78,9 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
   createOAuthClientRoute(app, deps);
   deleteOAuthClientRoute(app, deps);
   webhookRoutes(app, deps);
+  createTokenRoute(app, deps);
+  revokeTokenRoute(app, deps);
+  jwksRoute(app, deps);
   listServersRoute(app);
   setupPageRoutes(app, deps);
   oauthCallbackRoute(app, deps);

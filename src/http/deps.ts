@@ -10,9 +10,10 @@ import type { AuditEntry } from '../audit/entry.ts';
 import type { AuditLog } from '../audit/log.ts';
 import type { SetupTickets } from '../connections/setup/ticket.ts';
 import type { GatewayDeps } from '../gateway/deps.ts';
-import type { KeyVerifier } from '../identity/api-keys.ts';
+import type { Authenticator } from '../identity/authenticate.ts';
 import type { NamespaceDirectory } from '../identity/namespaces.ts';
 import type { Permission, Principal } from '../identity/principal.ts';
+import type { SigningKeys } from '../identity/tokens/signing-keys.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { AllowList } from './allow-list.ts';
 import type { BrowserGuard } from './setup/browser-guard.ts';
@@ -20,7 +21,8 @@ import type { BrowserGuard } from './setup/browser-guard.ts';
 /** What the routes need, handed down from `compose.ts`. */
 export interface HttpDeps extends GatewayDeps {
   audit: AuditLog;
-  keys: KeyVerifier;
+  authenticator: Authenticator;
+  signingKeys: SigningKeys;
   namespaces: NamespaceDirectory;
   allowList: AllowList;
   tickets: SetupTickets;
@@ -46,6 +48,10 @@ declare module 'fastify' {
     errors?: ErrorShape;
     /** The path names a namespace, which the caller's organization must own. */
     inNamespace?: boolean;
+    /** The path parameter that names a namespace, where it need not exist (yet). */
+    namespaceParameter?: string;
+    /** The connection that the path names may be made by the request. */
+    mayCreate?: boolean;
     /** Each request is in the audit, under this method; `true` where its message names the method. */
     audit?: string | true;
     /** A caller without a good credential is told where the metadata of the resource is (RFC 9728 §5.1). */

@@ -84,12 +84,17 @@ export function createKeyVerifier(store: Store, limits: Limits): KeyVerifier {
     ttl: limits.identityCacheMs,
     ttlResolution: limits.cacheClockMs,
   });
+  // A row read before a change must not be remembered after it.
+  let changes = 0;
   store.onStale((key) => {
+    if (key !== null && !key.startsWith('key:')) return;
+    changes++;
     if (key === null) known.clear();
-    else if (key.startsWith('key:')) known.delete(key.slice('key:'.length));
+    else known.delete(key.slice('key:'.length));
   });
 
   async function load(digest: string): Promise<Principal | undefined> {
+    const seen = changes;
     const row = await store.db
       .selectFrom('api_keys')
       .select(['id', 'organization_id', 'hash'])
@@ -101,8 +106,12 @@ export function createKeyVerifier(store: Store, limits: Limits): KeyVerifier {
       keyId: row.id,
       tokenId: null,
       organizationId: row.organization_id,
+      policies: [],
+      ancestors: [],
+      expiresAt: undefined,
+      identity: row.id,
     };
-    known.set(digest, { digest: Buffer.from(digest), principal });
+    if (seen === changes) known.set(digest, { digest: Buffer.from(digest), principal });
     return principal;
   }
 

@@ -4,6 +4,7 @@ import { ApiError } from '../platform/errors.ts';
 import { readableNamespaceName } from '../platform/ids.ts';
 import type { Limits } from '../platform/limits.ts';
 import { isDuplicate, type Store } from '../platform/store/store.ts';
+import { permits } from './permits.ts';
 import type { Principal } from './principal.ts';
 
 export interface Namespace {
@@ -33,8 +34,11 @@ function checkNamespaceName(name: string): void {
   if (reserved.has(name)) throw new ApiError('validation_error', { message: `name: "${name}" is reserved.` });
 }
 
-/** The organization's namespaces, oldest first (design §8). */
-export async function listNamespaces(store: Store, organizationId: string): Promise<Namespace[]> {
+/** The organization's namespaces that the caller may read, oldest first (design §8). */
+export async function listNamespaces(
+  store: Store,
+  { organizationId, policies }: Principal,
+): Promise<Namespace[]> {
   const rows = await store.db
     .selectFrom('namespaces')
     .select(['name', 'created_at'])
@@ -42,16 +46,18 @@ export async function listNamespaces(store: Store, organizationId: string): Prom
     .orderBy('created_at')
     .orderBy('name')
     .execute();
-  return rows.map(({ name, created_at }) => ({ name, createdAt: created_at }));
+  return rows
+    .filter(({ name }) => permits(policies, { permission: 'namespaces:read', namespace: name }))
+    .map(({ name, created_at }) => ({ name, createdAt: created_at }));
 }
 
-/** A page of the organization's namespaces whose names begin with `prefix`; pages past the end are empty. */
+/** A page of these namespaces whose names begin with `prefix`; pages past the end are empty. */
 export async function searchNamespaces(
   store: Store,
-  organizationId: string,
+  principal: Principal,
   { prefix, page, pageSize }: { prefix: string; page: number; pageSize: number },
 ): Promise<{ names: string[]; totalCount: number }> {
-  const matching = (await listNamespaces(store, organizationId))
+  const matching = (await listNamespaces(store, principal))
     .map(({ name }) => name)
     .filter((name) => name.startsWith(prefix));
   const start = (page - 1) * pageSize;

@@ -51,16 +51,16 @@ export const errorTable = {
   unauthorized: {
     status: 401,
     rpc: 40101,
-    message: 'Missing authentication token. Provide an API key in the Authorization header.',
+    message: 'Missing authentication token. Provide an API key or service token in the Authorization header.',
     when: 'No `Authorization: Bearer` header came with the request.',
-    remedy: 'Send `Authorization: Bearer <API key>`.',
+    remedy: 'Send `Authorization: Bearer <API key or service token>`.',
   },
   invalid_token: {
     status: 401,
     rpc: 40102,
     message: 'Invalid API key or session token.',
-    when: 'The bearer token is none that this server knows.',
-    remedy: 'Check the key; `patchbay keys create` makes a new one.',
+    when: 'The bearer token is none that this server knows; or a service token that has expired or was revoked, as the message says.',
+    remedy: 'Check the key, or mint another token; `patchbay keys create` makes a new key.',
   },
   mcp_authorization_required: {
     status: 401,
@@ -80,7 +80,7 @@ export const errorTable = {
     status: 403,
     rpc: 40301,
     message: 'Missing required permission.',
-    when: 'The token is valid but lacks the permission that the message names.',
+    when: 'The service token is good but lacks the permission that the message names; or an organization is named that is not the caller’s.',
     remedy: 'Use a token that has it.',
   },
   host_not_allowed: {

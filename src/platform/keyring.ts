@@ -1,8 +1,10 @@
 import { hkdfSync } from 'node:crypto';
+import type { Transaction } from 'kysely';
 import type { Clock } from './clock.ts';
 import { makeDataKey, unwrapDataKey } from './data-keys.ts';
-import { type MasterKey, openMasterKey, requireCurrent } from './master-key.ts';
+import { type MasterKey, openMasterKey, requireCurrent, requireVersion } from './master-key.ts';
 import { Secret } from './secret.ts';
+import type { Tables } from './store/schema.ts';
 import { isDuplicate, type Store } from './store/store.ts';
 import { type Key, keyVersionOf, seal, UnsealError, unseal } from './vault.ts';
 
@@ -15,6 +17,13 @@ export interface Keyring {
   seal(namespace: string, identity: readonly string[], plain: Buffer): Promise<string>;
   /** Opens it again. Throws UnsealError if it was sealed for another row or namespace. */
   unseal(namespace: string, identity: readonly string[], sealed: string): Promise<Buffer>;
+  /**
+   * Seals what belongs to no namespace, under the master key itself; to be stored in `transaction`, which holds a
+   * rotation up. A rotation does not seal it anew: it has to see to the row itself (rotate-keys.ts).
+   */
+  wrap(transaction: Transaction<Tables>, identity: readonly string[], plain: Buffer): Promise<string>;
+  /** Opens it again. Throws UnsealError if it was wrapped for another row. */
+  unwrap(identity: readonly string[], wrapped: string): Buffer;
   /** A 32-byte key of the whole installation, for `purpose` alone (HKDF-SHA256, RFC 5869); never stored. */
   derive(purpose: string): Secret<Buffer>;
 }
@@ -99,6 +108,14 @@ export function createKeyring(store: Store, clock: Clock, master: MasterKey): Ke
     async unseal(namespace, identity, sealed) {
       const key = await dataKey(namespace, keyVersionOf(sealed));
       return unseal(key, [namespace, ...identity], sealed);
+    },
+    async wrap(transaction, identity, plain) {
+      await requireCurrent(store, transaction, master);
+      return seal(master.key, master.version, identity, plain);
+    },
+    unwrap(identity, wrapped) {
+      requireVersion(master, keyVersionOf(wrapped));
+      return unseal(master.key, identity, wrapped);
     },
     derive(purpose) {
       const known = derived.get(purpose);

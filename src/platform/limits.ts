@@ -156,6 +156,17 @@ export const defaultLimits = {
   identityCacheEntries: 10_000,
   identityCacheMs: 30_000,
 
+  /** How long a service token lasts, unless told, and at most. */
+  tokenDefaultMs: 60 * 60_000,
+  tokenMaxMs: 24 * 60 * 60_000,
+  /** Constraints of one policy, and all of a token's policies as JSON: they travel in a header with each request. */
+  constraintsPerPolicy: 50,
+  tokenPolicyBytes: 6 * 1024,
+  /** How often a service token may be narrowed to another one. */
+  tokenGenerations: 8,
+  /** A public key stays this long after its last signature: longer than a token lasts. */
+  signingKeyKeepMs: 25 * 60 * 60_000,
+
   /** How often the caches look at the clock; looking each millisecond shows in profiles. */
   cacheClockMs: 1_000,
 

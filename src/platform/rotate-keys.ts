@@ -1,3 +1,4 @@
+import type { Transaction } from 'kysely';
 import type { Clock } from './clock.ts';
 import { makeDataKey, unwrapDataKey, wrapDataKey } from './data-keys.ts';
 import { createKeyring } from './keyring.ts';
@@ -12,6 +13,8 @@ import {
   replaceMasterKey,
 } from './master-key.ts';
 import { resealValues, type UnreadableValue } from './reseal.ts';
+import { signingKeysStale } from './store/invalidation.ts';
+import type { Tables } from './store/schema.ts';
 import type { Store } from './store/store.ts';
 import type { Key } from './vault.ts';
 
@@ -106,8 +109,26 @@ async function rewrap(store: Store, clock: Clock, current: MasterKey, next: Mast
         .execute();
       stale(`namespace:${namespace}`);
     }
+    await retireSigningKeys(transaction, clock, stale);
     return newest.size;
   });
+}
+
+/**
+ * Private keys that sign tokens are given up with the master key that wraps them; the next token to be signed makes
+ * another one. Their public keys stay, so that tokens signed before keep their time.
+ */
+async function retireSigningKeys(
+  transaction: Transaction<Tables>,
+  clock: Clock,
+  stale: (key: string) => void,
+): Promise<void> {
+  await transaction
+    .updateTable('signing_keys')
+    .set({ wrapped: null, retired_at: clock.now() })
+    .where('wrapped', 'is not', null)
+    .execute();
+  stale(signingKeysStale);
 }
 
 /**

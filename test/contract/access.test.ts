@@ -108,10 +108,12 @@ const endpoints: Endpoint[] = [
   ofNamespace('GET', '/webhooks'),
   ofNamespace('POST', '/webhooks', '/webhooks', { url: 'https://mine.example/hooks' }),
   ofNamespace('DELETE', '/webhooks/wh_theirs', '/webhooks/{webhookId}'),
+  { operation: 'POST /tokens', path: () => '/tokens', json: {}, errors: 'connect' },
+  { operation: 'DELETE /tokens/{id}', path: () => `/tokens/tok_${'x'.repeat(22)}`, errors: 'connect' },
   { operation: 'GET /servers', path: () => '/servers?pageSize=1', errors: 'registry' },
 ];
 
-const open = ['GET /health'];
+const open = ['GET /health', 'GET /.well-known/jwks.json'];
 
 /** The error's text, wherever the shape of its area has it. */
 function textOf(body: unknown, errors: Endpoint['errors']): string {

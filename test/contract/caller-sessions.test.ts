@@ -79,8 +79,10 @@ describe.each(editions)('$edition', ({ connectCaller }) => {
     test('ends its session, which is none from then on', async () => {
       const caller = await connect('fixture', {}, pathOf);
       const id = caller.sessionId() as string;
+      fixture.received.length = 0;
       await caller.terminate();
-      expect(fixture.received.at(-1)).toMatchObject({ method: 'DELETE' });
+      // The client's own GET may arrive after it.
+      expect(fixture.received.map(({ method }) => method)).toContain('DELETE');
       const answer = await contract.request(pathOf('fixture'), {
         method: 'POST',
         json: { jsonrpc: '2.0', id: 1, method: 'ping' },

@@ -151,7 +151,7 @@ async function breachesOf(method: string, pathname: string, response: Response):
   return breach ? [...own, `${where}, against ${breach}: ${text.slice(0, 300)}`] : own;
 }
 
-const rootPaths = ['health', 'servers', 'namespaces'];
+const rootPaths = ['health', 'servers', 'namespaces', 'tokens'];
 /** What browsers and authorization servers ask for: no answers of the API. */
 const pagePaths = ['docs', 'oauth', '.well-known'];
 

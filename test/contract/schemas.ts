@@ -297,6 +297,8 @@ export const answerSchemas: Record<string, Record<number, z.ZodType>> = {
   },
   'POST /namespaces/{namespace}/webhooks': { 201: newWebhookSchema, ...registryErrors },
   'DELETE /namespaces/{namespace}/webhooks/{id}': { 200: deletedSchema, ...registryItemErrors },
+  'POST /tokens': { 200: z.strictObject({ token: z.string().min(1), expiresAt: isoTime }), ...connectErrors },
+  'DELETE /tokens/{name}': { 200: deletedSchema, ...connectErrors },
   'GET /servers': {
     200: z.strictObject({ servers: z.array(z.never()), pagination: paginationSchema }),
     ...registryErrors,

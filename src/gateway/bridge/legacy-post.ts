@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Principal } from '../../identity/principal.ts';
 import { toModernCapabilities, toModernParams } from '../../mcp/era-messages.ts';
 import type { IncomingMessage, RequestId } from '../../mcp/message.ts';
 import type { LegacyClient } from '../../upstream/legacy-session.ts';
@@ -18,7 +19,7 @@ export interface LegacyPost {
   message: IncomingMessage;
   body: Buffer;
   headers: IncomingHttpHeaders;
-  organizationId: string;
+  principal: Principal;
   namespace: string;
   /** undefined for callers that keep none, who are taken for clients that can be asked nothing. */
   session: ClientSession | undefined;

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Principal } from '../../identity/principal.ts';
 import { readEnvelope, toLegacyCapabilities } from '../../mcp/era-messages.ts';
 import type { IncomingMessage, RequestId } from '../../mcp/message.ts';
 import { latestLegacyRevision } from '../../mcp/revisions.ts';
@@ -11,7 +12,7 @@ export interface ModernPost {
   message: IncomingMessage;
   revision: string;
   headers: IncomingHttpHeaders;
-  organizationId: string;
+  principal: Principal;
 }
 
 /** One request on its way. */

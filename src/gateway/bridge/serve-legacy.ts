@@ -107,7 +107,7 @@ async function initialize(
   const fallback = { name: reached.connection.name, version: '0' };
   const result = toInitializeResult(discovered, revision, fallback);
   if (isStateless) return { answer: { kind: 'result', result } };
-  const owner = ownerOf(reached.connection, passage.organizationId);
+  const owner = ownerOf(reached.connection, passage.principal);
   const id = deps.callerSessions.sealClient(owner, fitting(client, deps.limits.clientInfoBytes));
   return { answer: { kind: 'result', result }, headers: { [sessionHeader]: id } };
 }

@@ -229,10 +229,10 @@ function toUrlElicitation(
 }
 
 function stateOwner(
-  { organizationId, method, message }: ModernPassage,
+  { principal, method, message }: ModernPassage,
   { connection }: ReachedConnection,
 ): StateOwner {
-  return { uid: connection.uid, organizationId, method, params: toLegacyParams(message.params) };
+  return { uid: connection.uid, caller: principal.identity, method, params: toLegacyParams(message.params) };
 }
 
 /** Whoever reads the body holds the mirrored headers against it, as the tool wants them (MCP 2026-07-28, streamable-http). */

@@ -8,7 +8,8 @@ import type { BridgedCall } from './bridged-call.ts';
 /** Whom a `requestState` is for: it is worth nothing to anyone else, on another connection, or for another request. */
 export interface StateOwner {
   uid: string;
-  organizationId: string;
+  /** As `Principal.identity`. */
+  caller: string;
   method: string;
   /** Without envelope, answers and state. */
   params: Record<string, unknown> | undefined;
@@ -37,10 +38,10 @@ export interface SuspendedCalls {
 export function createSuspendedCalls(keyring: Keyring, now: () => number, limits: Limits): SuspendedCalls {
   const key = keyring.derive('mcp request states');
   const calls = new Map<string, BridgedCall>();
-  const identity = ({ uid, organizationId, method, params }: StateOwner) => [
+  const identity = ({ uid, caller, method, params }: StateOwner) => [
     'request state',
     uid,
-    organizationId,
+    caller,
     hash('sha256', JSON.stringify([method, params ?? null]), 'base64url'),
   ];
   const make = (owner: StateOwner, callId: string) =>

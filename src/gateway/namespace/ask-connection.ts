@@ -4,7 +4,7 @@ import { callUpstream } from '../../upstream/call.ts';
 import { refuseWaiting } from '../answer-mcp.ts';
 import { askUpstream } from '../ask-upstream.ts';
 import type { GatewayDeps } from '../deps.ts';
-import { type NamespaceCaller, reachVisible, whenReady } from './visible-connections.ts';
+import { type NamespaceCaller, reachVisible, whenReady } from './reach-visible.ts';
 
 /**
  * Asks the upstream of one connection, and gives its answer as it is: results are not validated, errors keep code,

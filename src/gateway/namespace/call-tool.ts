@@ -6,8 +6,8 @@ import { checkMirroredParams } from '../check-modern-request.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { askConnection } from './ask-connection.ts';
 import { findByName } from './find-item.ts';
+import type { NamespaceCaller } from './reach-visible.ts';
 import { readableAnswer } from './readable-uris.ts';
-import type { NamespaceCaller } from './visible-connections.ts';
 
 /** A `tools/call` on the namespace endpoint. */
 export interface NamespaceCall {

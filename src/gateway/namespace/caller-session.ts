@@ -75,6 +75,6 @@ function sessionIdOf({ headers }: NamespaceRequest): string | undefined {
 }
 
 /** No connection's row has such an id, so a session of the one is none of the other. */
-function ownerOf({ namespace, organizationId }: NamespaceRequest): SessionOwner {
-  return { uid: `namespace ${namespace}`, targetVersion: 0, organizationId };
+function ownerOf({ namespace, principal }: NamespaceRequest): SessionOwner {
+  return { uid: `namespace ${namespace}`, targetVersion: 0, caller: principal.identity };
 }

@@ -6,7 +6,7 @@ import type { GatewayDeps } from '../deps.ts';
 import { fetchList } from '../fetch-list.ts';
 import { connectionOfName } from './aggregate-name.ts';
 import { type ListedItem, listNamespace, nameOwn, rememberedList } from './list-items.ts';
-import { type NamespaceCaller, reachVisible, whenReady } from './visible-connections.ts';
+import { type NamespaceCaller, reachVisible, whenReady } from './reach-visible.ts';
 
 /** What is found by name. */
 type NamedList = 'tools' | 'prompts';

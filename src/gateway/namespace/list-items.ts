@@ -5,9 +5,10 @@ import { ApiError } from '../../platform/errors.ts';
 import { refuseWaitingTools } from '../ask-upstream.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { fetchList } from '../fetch-list.ts';
+import { visibleConnections } from '../visible-connections.ts';
 import { type Address, aggregateName, nameEntries } from './aggregate-name.ts';
+import { type NamespaceCaller, reachVisible } from './reach-visible.ts';
 import { namespaceUri } from './resource-uri.ts';
-import { type NamespaceCaller, reachVisible, visibleConnections } from './visible-connections.ts';
 
 /** A connection that has not told its items, and why: a code of the table of errors, or `too_many_items`. */
 interface Unavailable {

@@ -1,12 +1,11 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { AuditEntry } from '../../audit/entry.ts';
+import type { Caller } from '../reach.ts';
 import { viaHeader } from '../via.ts';
-import type { NamespaceCaller } from './visible-connections.ts';
+import type { NamespaceCaller } from './reach-visible.ts';
 
 /** A request to the endpoint of a namespace, by a caller who may execute there. */
-export interface NamespaceRequest {
-  namespace: string;
-  organizationId: string;
+export interface NamespaceRequest extends Caller {
   headers: IncomingHttpHeaders;
   /** Offers tools that find tools and call them, instead of all tools. */
   search: boolean;
@@ -21,6 +20,6 @@ export interface NamespacePost extends NamespaceRequest {
 }
 
 /** Who asks. */
-export function callerOf({ namespace, headers, signal }: NamespaceRequest): NamespaceCaller {
-  return { namespace, via: viaHeader(headers.via), signal };
+export function callerOf({ principal, namespace, headers, signal }: NamespaceRequest): NamespaceCaller {
+  return { principal, namespace, via: viaHeader(headers.via), signal };
 }

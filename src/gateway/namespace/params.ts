@@ -1,6 +1,6 @@
 import type { AuditEntry } from '../../audit/entry.ts';
 import { ApiError } from '../../platform/errors.ts';
-import type { NamespaceCaller } from './visible-connections.ts';
+import type { NamespaceCaller } from './reach-visible.ts';
 
 /** A request for one thing of the namespace. */
 export interface Asked {

@@ -1,6 +1,7 @@
 import type { UpstreamMessage } from '../../upstream/legacy-session.ts';
 import type { GatewayDeps } from '../deps.ts';
-import { type NamespaceCaller, visibleConnections } from './visible-connections.ts';
+import { visibleConnections } from '../visible-connections.ts';
+import type { NamespaceCaller } from './reach-visible.ts';
 
 /** What a client can be told of: which lists, in the words of `subscriptions/listen` (MCP 2026-07-28, basic/patterns/subscriptions). */
 export const changeFilters = {

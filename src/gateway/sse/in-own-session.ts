@@ -18,7 +18,7 @@ import type { SsePassage, SsePost } from './sse-post.ts';
  */
 export async function openForCaller(
   deps: GatewayDeps,
-  { message, stream, organizationId }: SsePassage,
+  { message, stream, principal }: SsePassage,
   { connection, target }: ReachedConnection,
 ): Promise<boolean> {
   const { protocolVersion: revision, capabilities, clientInfo } = message.params ?? {};
@@ -32,7 +32,7 @@ export async function openForCaller(
   const hear = (message: UpstreamMessage) => (link ? link.hear(message) : queue.add(toSend(message)));
   const own = await deps.sessions.sse.own.open(target, client, hear, stream.left);
   link = new CallerLink(own, queue);
-  const sealed = deps.callerSessions.seal(ownerOf(connection, organizationId), deps.sseLinks.add(link));
+  const sealed = deps.callerSessions.seal(ownerOf(connection, principal), deps.sseLinks.add(link));
   const answer = toMessage(message.id, { kind: 'result', result: own.session.result });
   stream.end(200, answer, { [sessionHeader]: sealed });
   return true;
@@ -62,11 +62,11 @@ export async function sendInSession(
 /** The session whose id the request carries. Throws ApiError `session_not_found`. */
 export function findLink(
   { callerSessions, sseLinks }: GatewayDeps,
-  { headers, organizationId }: Pick<SsePost, 'headers' | 'organizationId'>,
+  { headers, principal }: Pick<SsePost, 'headers' | 'principal'>,
   { connection }: ReachedConnection,
 ): CallerLink {
   const sealed = headers[sessionHeader] as string;
-  const id = callerSessions.open(ownerOf(connection, organizationId), sealed);
+  const id = callerSessions.open(ownerOf(connection, principal), sealed);
   const link = id === undefined ? undefined : sseLinks.find(id);
   if (!link) throw new ApiError('session_not_found');
   return link;

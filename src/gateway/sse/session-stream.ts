@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Principal } from '../../identity/principal.ts';
 import { ApiError } from '../../platform/errors.ts';
 import { AnswerStream } from '../bridge/answer-stream.ts';
 import type { GatewayDeps } from '../deps.ts';
@@ -9,7 +10,7 @@ import { findLink } from './in-own-session.ts';
 /** A GET or DELETE that names a session in front of an upstream that speaks HTTP+SSE. */
 interface Request {
   headers: IncomingHttpHeaders;
-  organizationId: string;
+  principal: Principal;
 }
 
 /** Gives the caller what its server says outside of calls, until either goes. Throws ApiError. */

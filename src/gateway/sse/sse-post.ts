@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Principal } from '../../identity/principal.ts';
 import type { IncomingMessage } from '../../mcp/message.ts';
 import type { AnswerStream } from '../bridge/answer-stream.ts';
 import type { Downstream } from '../relay-call.ts';
@@ -8,7 +9,7 @@ export interface SsePost {
   message: IncomingMessage;
   headers: IncomingHttpHeaders;
   body: Buffer;
-  organizationId: string;
+  principal: Principal;
 }
 
 /** One on its way. */

@@ -35,7 +35,8 @@ export function callToolRoute(app: App, deps: HttpDeps): void {
       const { namespace, connectionId, '*': path } = request.params;
       const signal = callerSignal(request, reply);
       const entry = request.entry as AuditEntry;
-      return callTool(deps, namespace, connectionId, path, request.body, signal, entry);
+      const caller = { principal: request.principal, namespace };
+      return callTool(deps, caller, connectionId, path, request.body, signal, entry);
     },
   );
 }

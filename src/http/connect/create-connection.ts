@@ -1,6 +1,7 @@
 import { connectionSchema, present } from '../../connections/connection.ts';
 import { createConnection } from '../../connections/create.ts';
 import { connectionRequestSchema } from '../../connections/request.ts';
+import { writeGuard } from '../access.ts';
 import type { App, HttpDeps } from '../deps.ts';
 import { acceptNoBody } from '../json-body.ts';
 import { commonErrors, namespaceParams, validationErrorSchema } from './parameters.ts';
@@ -22,7 +23,9 @@ export function createConnectionRoute(app: App, deps: HttpDeps): void {
       },
     },
     async (request, reply) => {
-      const connection = await createConnection(deps, request.params.namespace, request.body ?? {});
+      const { namespace } = request.params;
+      const guard = writeGuard(request.principal, namespace);
+      const connection = await createConnection(deps, namespace, request.body ?? {}, guard);
       // Its next probe is due in a second, sooner than the healer would look.
       if (connection.status.state === 'error') deps.healer.wake();
       return reply.code(201).send(present(connection, deps.setupUrl));

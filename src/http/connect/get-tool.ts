@@ -30,8 +30,9 @@ export function getToolRoute(app: App, deps: HttpDeps): void {
     async (request, reply) => {
       const { namespace, connectionId, '*': path } = request.params;
       const signal = callerSignal(request, reply);
-      if (path === '') return { tools: await listTools(deps, namespace, connectionId, signal) } as never;
-      return (await getTool(deps, namespace, connectionId, path, signal)) as never;
+      const caller = { principal: request.principal, namespace };
+      if (path === '') return { tools: await listTools(deps, caller, connectionId, signal) } as never;
+      return (await getTool(deps, caller, connectionId, path, signal)) as never;
     },
   );
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { connectionSchema, present } from '../../connections/connection.ts';
 import { listConnections } from '../../connections/list.ts';
+import { connectionScope } from '../../identity/permits.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { App, HttpDeps } from '../deps.ts';
 import { commonErrors, namespaceParams, validationErrorSchema } from './parameters.ts';
@@ -44,14 +45,18 @@ export function listConnectionsRoute(app: App, deps: HttpDeps): void {
     },
     async (request) => {
       const { limit = deps.limits.connectionsPage, cursor, name, mcpUrl, ...rest } = request.query;
+      const { namespace } = request.params;
+      const scope = connectionScope(request.principal, 'connections:read', namespace);
+      if (!scope) return { connections: [], nextCursor: null };
       const query = {
         limit,
         cursor,
         name,
         mcpUrl,
         metadata: metadataFilters(rest, deps.limits.metadataFilters),
+        scope,
       };
-      const page = await listConnections(deps.store, request.params.namespace, query);
+      const page = await listConnections(deps.store, namespace, query);
       return {
         connections: page.connections.map((connection) => present(connection, deps.setupUrl)),
         nextCursor: page.nextCursor,

@@ -28,7 +28,9 @@ export function listNamespaceToolsRoute(app: App, deps: HttpDeps): void {
         },
       },
     },
-    async (request, reply) =>
-      (await listNamespaceTools(deps, request.params.namespace, callerSignal(request, reply))) as never,
+    async (request, reply) => {
+      const caller = { principal: request.principal, namespace: request.params.namespace };
+      return (await listNamespaceTools(deps, caller, callerSignal(request, reply))) as never;
+    },
   );
 }

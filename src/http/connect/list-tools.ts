@@ -28,8 +28,9 @@ export function listToolsRoute(app: App, deps: HttpDeps): void {
     },
     async (request, reply) => {
       const { namespace, connectionId } = request.params;
+      const caller = { principal: request.principal, namespace };
       return {
-        tools: (await listTools(deps, namespace, connectionId, callerSignal(request, reply))) as never,
+        tools: (await listTools(deps, caller, connectionId, callerSignal(request, reply))) as never,
       };
     },
   );

@@ -38,9 +38,8 @@ export function mcpEndpointRoutes(app: App, deps: HttpDeps, path: string): void 
         const { namespace, connectionId } = request.params;
         const downstream = takeResponse(reply);
         const body = bodyBytes(request);
-        const { organizationId } = request.principal;
-        const { headers } = request;
-        postMessage(deps, { namespace, connectionId, organizationId, headers, body }, downstream);
+        const { headers, principal } = request;
+        postMessage(deps, { principal, namespace, connectionId, headers, body }, downstream);
       },
     );
   });
@@ -48,9 +47,8 @@ export function mcpEndpointRoutes(app: App, deps: HttpDeps, path: string): void 
     (answer: typeof getStream) =>
     (request: FastifyRequest, reply: FastifyReply): void => {
       const { namespace, connectionId } = request.params as { namespace: string; connectionId: string };
-      const { organizationId } = request.principal;
-      const { headers } = request;
-      answer(deps, { namespace, connectionId, organizationId, headers }, takeResponse(reply));
+      const { headers, principal } = request;
+      answer(deps, { principal, namespace, connectionId, headers }, takeResponse(reply));
     };
   app.get(path, { config, schema: { hide: true }, exposeHeadRoute: false }, inSession(getStream));
   app.delete(path, { config, schema: { hide: true } }, inSession(deleteSession));

@@ -66,11 +66,10 @@ export function namespaceEndpointRoutes(app: App, deps: HttpDeps): void {
 /** Throws ApiError `validation_error`. */
 function read(request: FastifyRequest, reply: FastifyReply): NamespaceRequest {
   const { namespace } = request.params as { namespace: string };
-  const { organizationId } = request.principal;
   const search = readSearch(request.query as { search?: unknown });
   return {
     namespace,
-    organizationId,
+    principal: request.principal,
     headers: request.headers,
     search,
     signal: callerSignal(request, reply),

@@ -1,6 +1,7 @@
 import { connectionSchema, present } from '../../connections/connection.ts';
 import { connectionRequestSchema } from '../../connections/request.ts';
 import { setConnection } from '../../connections/set.ts';
+import { writeGuard } from '../access.ts';
 import type { App, HttpDeps } from '../deps.ts';
 import { acceptNoBody } from '../json-body.ts';
 import { commonErrors, connectionParams, errorSchema, validationErrorSchema } from './parameters.ts';
@@ -10,7 +11,7 @@ export function setConnectionRoute(app: App, deps: HttpDeps): void {
   app.put(
     '/:namespace/:connectionId',
     {
-      config: { permission: 'connections:write', inNamespace: true },
+      config: { permission: 'connections:write', inNamespace: true, mayCreate: true },
       preValidation: acceptNoBody,
       schema: {
         operationId: 'setConnection',
@@ -30,7 +31,9 @@ export function setConnectionRoute(app: App, deps: HttpDeps): void {
     },
     async (request, reply) => {
       const { namespace, connectionId } = request.params;
-      const { connection, created } = await setConnection(deps, namespace, connectionId, request.body ?? {});
+      const guard = writeGuard(request.principal, namespace);
+      const body = request.body ?? {};
+      const { connection, created } = await setConnection(deps, namespace, connectionId, body, guard);
       // Its next probe is due in a second, sooner than the healer would look.
       if (connection.status.state === 'error') deps.healer.wake();
       return reply.code(created ? 201 : 200).send(present(connection, deps.setupUrl));

@@ -1,4 +1,5 @@
 import { createNamespace } from '../../identity/namespaces.ts';
+import { missingPermission, permits } from '../../identity/permits.ts';
 import type { App, HttpDeps } from '../deps.ts';
 import { namespaceSchema, registryErrorSchema } from './schemas.ts';
 
@@ -12,11 +13,15 @@ export function createNamespaceRoute(app: App, { store, clock }: HttpDeps): void
         operationId: 'createNamespace',
         tags: ['namespaces'],
         summary: 'Create a namespace under a generated name',
-        response: { 201: namespaceSchema, 401: registryErrorSchema },
+        response: { 201: namespaceSchema, 401: registryErrorSchema, 403: registryErrorSchema },
       },
     },
     async (request, reply) => {
-      const { name, createdAt } = await createNamespace(store, clock, request.principal.organizationId);
+      // Its name is chosen here, so no token that is bound to names extends to it.
+      const { policies, organizationId } = request.principal;
+      const permission = 'namespaces:write';
+      if (!permits(policies, { permission, namespace: '' })) throw missingPermission(permission, undefined);
+      const { name, createdAt } = await createNamespace(store, clock, organizationId);
       return reply.code(201).send({ name, createdAt: new Date(createdAt).toISOString() });
     },
   );

@@ -8,7 +8,7 @@ export function deleteNamespaceRoute(app: App, { store, sessions }: HttpDeps): v
   app.delete(
     '/namespaces/:name',
     {
-      config: { permission: 'namespaces:write', errors: 'registry' },
+      config: { permission: 'namespaces:write', errors: 'registry', namespaceParameter: 'name' },
       schema: {
         operationId: 'deleteNamespace',
         tags: ['namespaces'],

@@ -47,10 +47,10 @@ export function listNamespacesRoute(app: App, { store, limits }: HttpDeps): void
       },
     },
     async (request) => {
-      const { organizationId } = request.principal;
+      const { principal } = request;
       const { q, ownerId, hasServers, hasSkills, page = 1, pageSize } = request.query;
       if (Object.keys(request.query).length === 0) {
-        const namespaces = await listNamespaces(store, organizationId);
+        const namespaces = await listNamespaces(store, principal);
         return {
           namespaces: namespaces.map(({ name, createdAt }) => ({
             name,
@@ -60,14 +60,14 @@ export function listNamespacesRoute(app: App, { store, limits }: HttpDeps): void
       }
       // No namespace has servers or skills yet, so asking for those with some finds none.
       const wantsContent = [hasServers, hasSkills].some((flag) => flag === '1' || flag === 'true');
-      const isForeign = ownerId !== undefined && ownerId !== organizationId;
+      const isForeign = ownerId !== undefined && ownerId !== principal.organizationId;
       // The list without a query is one page as long as it needs to be; the pages after it follow on from that.
       const size =
         pageSize ?? (q === undefined && page > 1 ? Number.MAX_SAFE_INTEGER : limits.namespacesPage);
       const found =
         wantsContent || isForeign
           ? { names: [], totalCount: 0 }
-          : await searchNamespaces(store, organizationId, { prefix: q ?? '', page, pageSize: size });
+          : await searchNamespaces(store, principal, { prefix: q ?? '', page, pageSize: size });
       const shownSize = Math.min(size, limits.namespacesPage);
       return {
         namespaces: found.names.map((name) => ({ name })),

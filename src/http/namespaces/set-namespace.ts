@@ -10,7 +10,7 @@ export function setNamespaceRoute(app: App, { store, clock }: HttpDeps): void {
   app.put(
     '/namespaces/:name',
     {
-      config: { permission: 'namespaces:write', errors: 'registry' },
+      config: { permission: 'namespaces:write', errors: 'registry', namespaceParameter: 'name' },
       preValidation: acceptNoBody,
       schema: {
         operationId: 'setNamespace',

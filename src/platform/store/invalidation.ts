@@ -3,8 +3,14 @@ import { sql } from 'kysely';
 import type postgres from 'postgres';
 import type { Tables } from './schema.ts';
 
-/** Which remembered thing went stale: `connection:ns/id`, `namespace:name`, `key:hash`; `null` means all of them. */
+/**
+ * Which remembered thing went stale: `connection:ns/id`, `namespace:name`, `key:hash`, `key-id:id`, `token:org/id`,
+ * `signing-keys`; `null` means all of them.
+ */
 export type StaleKey = string | null;
+
+/** Some key that signs tokens was added or retired. */
+export const signingKeysStale = 'signing-keys';
 
 /** Tells every process that shares the database which cache entries went stale. Carries keys, never bodies. */
 export interface Invalidation {

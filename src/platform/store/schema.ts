@@ -15,6 +15,18 @@ export interface Tables {
     hash: string;
     created_at: number;
   };
+  /** Keys that service tokens are signed with: Ed25519, of the whole installation. */
+  signing_keys: {
+    kid: string;
+    public_jwk: string;
+    /** The private key, wrapped with the master key; null once it signs no more. */
+    wrapped: string | null;
+    created_at: number;
+    /** When it ceased to sign; what it has signed before stays good. */
+    retired_at: number | null;
+  };
+  /** Service tokens that were called back before their time. */
+  revoked_tokens: { organization_id: string; token_id: string; expires_at: number };
   namespaces: {
     name: string;
     organization_id: string;

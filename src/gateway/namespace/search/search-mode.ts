@@ -6,7 +6,7 @@ import type { GatewayDeps } from '../../deps.ts';
 import { callNamespaceTool, type NamespaceCall } from '../call-tool.ts';
 import { findByName, unknownName } from '../find-item.ts';
 import { type ListedItem, listNamespace, unavailableMeta } from '../list-items.ts';
-import type { NamespaceCaller } from '../visible-connections.ts';
+import type { NamespaceCaller } from '../reach-visible.ts';
 import { rankTools, titleOf } from './rank-tools.ts';
 
 /** How a model works with the three tools: `instructions` of the server. */

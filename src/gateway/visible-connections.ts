@@ -1,0 +1,19 @@
+import type { Connection } from '../connections/connection.ts';
+import { allConnections } from '../connections/list.ts';
+import { connectionScope } from '../identity/permits.ts';
+import type { GatewayDeps } from './deps.ts';
+import type { Caller } from './reach.ts';
+
+/** The connections of a namespace that the caller may execute on, oldest first; to it there are no others. */
+export async function visibleConnections(
+  { store, limits }: GatewayDeps,
+  { principal, namespace }: Caller,
+): Promise<Connection[]> {
+  const scope = connectionScope(principal, 'connections:execute', namespace);
+  if (!scope) return [];
+  const connections: Connection[] = [];
+  for await (const connection of allConnections(store, namespace, scope, limits.connectionsPage)) {
+    connections.push(connection);
+  }
+  return connections;
+}

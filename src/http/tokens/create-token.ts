@@ -1,0 +1,48 @@
+import { z } from 'zod';
+import { constraintSchema } from '../../identity/tokens/constraint.ts';
+import { mintToken } from '../../identity/tokens/mint.ts';
+import { ApiError } from '../../platform/errors.ts';
+import { errorSchema } from '../connect/parameters.ts';
+import type { App, HttpDeps } from '../deps.ts';
+import { acceptNoBody } from '../json-body.ts';
+
+/** `POST /tokens`: a service token that may do what its policy permits of what the caller may do. */
+export function createTokenRoute(app: App, deps: HttpDeps): void {
+  app.post(
+    '/tokens',
+    {
+      config: { permission: 'authenticated', audit: 'tokens/create' },
+      preValidation: acceptNoBody,
+      schema: {
+        operationId: 'createToken',
+        tags: ['tokens'],
+        summary: 'Create a service token',
+        description:
+          'Constraints add up; the fields of one all have to match. Without a policy the token may do what its parent may. The header `Location` names the token for a later DELETE.',
+        body: z
+          .strictObject({
+            policy: z.array(constraintSchema).min(1).optional(),
+            organizationId: z.string().optional(),
+          })
+          .optional(),
+        response: {
+          200: z
+            .strictObject({ token: z.string(), expiresAt: z.string().meta({ description: 'ISO 8601' }) })
+            .meta({ id: 'CreateTokenResponse' }),
+          400: errorSchema,
+          401: errorSchema,
+          403: errorSchema,
+        },
+      },
+    },
+    async (request, reply) => {
+      const { policy, organizationId } = request.body ?? {};
+      if (organizationId !== undefined && organizationId !== request.principal.organizationId) {
+        throw new ApiError('forbidden', { message: 'You are no admin of that organization.' });
+      }
+      const { id, token, expiresAt } = await mintToken(deps, request.principal, policy);
+      reply.header('location', `/tokens/${id}`);
+      return { token: token.reveal(), expiresAt: new Date(expiresAt).toISOString() };
+    },
+  );
+}

@@ -1,0 +1,112 @@
+import { hash } from 'node:crypto';
+import { errors, jwtVerify } from 'jose';
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../../platform/clock.ts';
+import { ApiError } from '../../platform/errors.ts';
+import type { Limits } from '../../platform/limits.ts';
+import type { Store } from '../../platform/store/store.ts';
+import type { Principal } from '../principal.ts';
+import { principalOf, type TokenClaims, tokenIssuer, tokenType } from './claims.ts';
+import { revokedStale } from './revoke.ts';
+import { type SigningKeys, signingAlgorithm } from './signing-keys.ts';
+
+export interface TokenVerifier {
+  /**
+   * The principal behind `token`; undefined if it is no service token of this installation. Synchronous when it is
+   * remembered. Throws ApiError `invalid_token` for one that has expired or was revoked.
+   */
+  verify(token: string): Principal | undefined | Promise<Principal | undefined>;
+}
+
+export interface TokenVerifierDeps {
+  store: Store;
+  signingKeys: SigningKeys;
+  clock: Clock;
+  limits: Limits;
+}
+
+/** Verifies tokens, and remembers good ones by their hash until they, or what they descend from, end. */
+export function createTokenVerifier({ store, signingKeys, clock, limits }: TokenVerifierDeps): TokenVerifier {
+  const known = new LRUCache<string, Principal>({
+    max: limits.identityCacheEntries,
+    ttl: limits.identityCacheMs,
+    ttlResolution: limits.cacheClockMs,
+  });
+  // What was asked of the store before a change must not be remembered after it.
+  let changes = 0;
+  const forget = (isStale: (principal: Principal) => boolean) => {
+    changes++;
+    for (const [digest, principal] of known.entries()) if (isStale(principal)) known.delete(digest);
+  };
+  store.onStale((key) => {
+    if (key === null) forget(() => true);
+    else if (key.startsWith('key-id:')) forget(({ keyId }) => key === `key-id:${keyId}`);
+    else if (key.startsWith('token:')) {
+      forget(({ organizationId, tokenId, ancestors }) =>
+        [tokenId as string, ...ancestors].some((id) => key === revokedStale(organizationId, id)),
+      );
+    }
+  });
+
+  async function load(digest: string, token: string): Promise<Principal | undefined> {
+    const claims = await readClaims(token);
+    if (!claims) return undefined;
+    const seen = changes;
+    const key = await store.db
+      .selectFrom('api_keys')
+      .select('organization_id')
+      .where('id', '=', claims.sub)
+      .executeTakeFirst();
+    if (!key) throw ended('the API key that it descends from was revoked');
+    const principal = principalOf(claims, key.organization_id);
+    const revoked = await store.db
+      .selectFrom('revoked_tokens')
+      .select('token_id')
+      .where('organization_id', '=', key.organization_id)
+      .where('token_id', 'in', [claims.jti, ...claims.ancestors])
+      .limit(1)
+      .executeTakeFirst();
+    if (revoked) throw ended('it was revoked');
+    if (seen === changes) known.set(digest, principal);
+    return principal;
+  }
+
+  async function readClaims(token: string): Promise<TokenClaims | undefined> {
+    try {
+      const { payload } = await jwtVerify<TokenClaims>(token, findKey, {
+        algorithms: [signingAlgorithm],
+        issuer: tokenIssuer,
+        typ: tokenType,
+        requiredClaims: ['sub', 'jti', 'exp', 'ancestors', 'policies'],
+        currentDate: new Date(clock.now()),
+      });
+      return payload;
+    } catch (error) {
+      // Only what was signed by one of our keys gets as far as its time.
+      if (error instanceof errors.JWTExpired) throw ended('it has expired');
+      if (error instanceof errors.JOSEError) return undefined;
+      throw error;
+    }
+  }
+
+  async function findKey({ kid }: { kid?: string | undefined }) {
+    const key = kid === undefined ? undefined : await signingKeys.verifier(kid);
+    if (!key) throw new errors.JWKSNoMatchingKey();
+    return key;
+  }
+
+  return {
+    verify(token) {
+      const digest = hash('sha256', token, 'base64url');
+      const principal = known.get(digest);
+      if (principal && (principal.expiresAt as number) > clock.now()) return principal;
+      return load(digest, token);
+    },
+  };
+}
+
+function ended(why: string): ApiError {
+  return new ApiError('invalid_token', {
+    message: `Invalid API key or session token: ${why}.`,
+  });
+}
