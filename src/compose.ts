@@ -16,10 +16,10 @@ import { createSuspendedCalls } from './gateway/bridge/suspended-calls.ts';
 import { createCallerSessions } from './gateway/caller-sessions.ts';
 import { Deadlines } from './gateway/deadlines.ts';
 import { openEndedSessions } from './gateway/ended-sessions.ts';
+import { CallerLinks } from './gateway/link/caller-links.ts';
 import { createListMemory } from './gateway/list-memory.ts';
 import { Membership } from './gateway/namespace/membership.ts';
 import { OpenStreams } from './gateway/open-streams.ts';
-import { CallerLinks } from './gateway/sse/caller-links.ts';
 import { createAllowList, isLoopbackHost } from './http/allow-list.ts';
 import { createApp } from './http/app.ts';
 import type { App, HttpDeps } from './http/deps.ts';
@@ -158,7 +158,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
         await openEndedSessions(store, clock, (idHash) => live.end(idHash)),
       ),
       streams,
-      sseLinks: new CallerLinks(),
+      callerLinks: new CallerLinks(),
       listMemory: createListMemory(limits),
       membership: new Membership(store),
       leases,

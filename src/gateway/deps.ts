@@ -10,11 +10,11 @@ import type { SessionMail } from './bridge/session-mail.ts';
 import type { SessionWishes } from './bridge/session-wishes.ts';
 import type { SuspendedCalls } from './bridge/suspended-calls.ts';
 import type { CallerSessions } from './caller-sessions.ts';
+import type { CallerLinks } from './link/caller-links.ts';
 import type { ListMemory } from './list-memory.ts';
 import type { Membership } from './namespace/membership.ts';
 import type { OpenStreams } from './open-streams.ts';
 import type { RelayDeps } from './relay.ts';
-import type { CallerLinks } from './sse/caller-links.ts';
 
 /** What the data plane needs, handed down from `compose.ts`. */
 export interface GatewayDeps extends CredentialedDeps {
@@ -24,8 +24,8 @@ export interface GatewayDeps extends CredentialedDeps {
   relay: RelayDeps;
   callerSessions: CallerSessions;
   streams: OpenStreams;
-  /** Sessions of callers in front of servers that speak HTTP+SSE. */
-  sseLinks: CallerLinks;
+  /** Sessions of callers in front of servers that are reached over a link. */
+  callerLinks: CallerLinks;
   listMemory: ListMemory;
   /** When the connections of a namespace change. */
   membership: Membership;

@@ -14,11 +14,11 @@ import { serveModern } from './bridge/serve-modern.ts';
 import { rejectionOf } from './caller-fault.ts';
 import { ownerOf, sessionHash } from './caller-sessions.ts';
 import type { GatewayDeps } from './deps.ts';
+import { serveLink } from './link/serve-link.ts';
 import { parseBody } from './parse-body.ts';
 import { type Caller, type ReachedConnection, reach, recover } from './reach.ts';
 import { relay } from './relay.ts';
 import type { Downstream, Refusal, RelayCall } from './relay-call.ts';
-import { serveSse } from './sse/serve-sse.ts';
 import { viaHeader } from './via.ts';
 import { writeJson } from './write-json.ts';
 
@@ -107,10 +107,11 @@ function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection
     send(deps, passage, reached, call, undefined, () => {});
     return undefined;
   }
-  if (protocol.sse) {
+  const link = deps.sessions.link(protocol);
+  if (link) {
     deps.circuits.enter(reached.target, downstream);
     const { principal } = post;
-    return serveSse(deps, { message, headers, body, principal }, reached, downstream);
+    return serveLink(deps, { message, headers, body, principal, link }, reached, downstream);
   }
   const session = ownSession(headers);
   if (session !== undefined) return sendInOwnSession(deps, passage, reached, via, session);

@@ -9,10 +9,10 @@ import { answerError, refuseWaiting } from './answer-mcp.ts';
 import { serveSessionStream } from './bridge/serve-session-stream.ts';
 import { ownerOf, sessionHash } from './caller-sessions.ts';
 import type { GatewayDeps } from './deps.ts';
+import { endOverLink, streamOverLink } from './link/session-stream.ts';
 import { openStream } from './open-stream.ts';
 import { type Caller, type ReachedConnection, reach, recover } from './reach.ts';
 import type { Downstream } from './relay-call.ts';
-import { endOverSse, streamOverSse } from './sse/session-stream.ts';
 import { viaHeader } from './via.ts';
 
 /** A GET or DELETE on the MCP endpoint of a connection, by a caller who may execute there. */
@@ -42,7 +42,8 @@ export function getStream(deps: GatewayDeps, request: SessionRequest, downstream
   findSession(deps, request)
     .then((session) => {
       const { reached, id } = session;
-      if (reached.connection.protocol.sse) return streamOverSse(deps, request, reached, downstream);
+      if (deps.sessions.link(reached.connection.protocol))
+        return streamOverLink(deps, request, reached, downstream);
       if (!('client' in session)) return stream(deps, request, session, downstream);
       return serveSessionStream(deps, { ...session, idHash: sessionHash(id) }, reached, downstream);
     })
@@ -54,7 +55,8 @@ export function deleteSession(deps: GatewayDeps, request: SessionRequest, downst
   findSession(deps, request)
     .then((session) => {
       const { reached } = session;
-      if (reached.connection.protocol.sse) return endOverSse(deps, request, reached, downstream);
+      if (deps.sessions.link(reached.connection.protocol))
+        return endOverLink(deps, request, reached, downstream);
       return 'client' in session
         ? endBridged(deps, session, downstream)
         : end(deps, request, session, downstream);

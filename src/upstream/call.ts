@@ -28,7 +28,10 @@ export async function callUpstream(
   if (protocol.legacy) {
     return callLegacy(transport, sessions, target, protocol.legacy, method, params, signal);
   }
-  return sessions.sse.request(target, { method, params, onMessage: () => {}, signal });
+  const link = sessions.link(protocol);
+  // A probe stores what it has found, and finds one of them at least.
+  if (!link) throw new Error('a connection without a protocol was called');
+  return link.request(target, { method, params, onMessage: () => {}, signal });
 }
 
 async function callModern(

@@ -5,10 +5,10 @@ import type { Clock } from '../platform/clock.ts';
 import { randomText } from '../platform/ids.ts';
 import type { Transport } from './exchange.ts';
 import { plainClient } from './initialize.ts';
+import type { LinkSessions } from './link-sessions.ts';
 import { isSessionLost } from './lost-session.ts';
-import { type OpenedSession, openSession, sessionHeaders } from './negotiate.ts';
+import { type OpenedSession, openSession, type Protocol, sessionHeaders } from './negotiate.ts';
 import type { SessionLeases } from './session-leases.ts';
-import type { SsePool } from './sse/pool.ts';
 import type { Target } from './target.ts';
 
 /** A legacy session shared by all calls that have none of their own. */
@@ -27,8 +27,8 @@ export interface PooledSession extends OpenedSession {
  * connection, version of its target, and revision asked for (design §8, Sessions): never shared wider.
  */
 export interface SessionPool {
-  /** The sessions over HTTP+SSE; `forget`, `end` and `close` here mean them too. */
-  readonly sse: SsePool;
+  /** The sessions of an upstream that is reached over a link; `forget`, `end` and `close` here mean them too. */
+  link(protocol: Protocol): LinkSessions | undefined;
   /**
    * The session for `revision`, opened if need be; callers that come at once with the same credentials share one
    * opening. Throws UpstreamFault.
@@ -73,7 +73,7 @@ export function createSessionPool(
   transport: Transport,
   clock: Clock,
   leases: SessionLeases,
-  sse: SsePool,
+  sse: LinkSessions,
 ): SessionPool {
   const sessions = new Map<string, PooledSession>();
   const opening = new Map<string, Promise<PooledSession>>();
@@ -146,7 +146,7 @@ export function createSessionPool(
   }
 
   return {
-    sse,
+    link: (protocol) => (protocol.sse === undefined ? undefined : sse),
     find(target, revision) {
       const session = sessions.get(key(target, revision));
       if (!session) return undefined;

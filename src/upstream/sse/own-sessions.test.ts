@@ -3,7 +3,8 @@ import { echoed, echoRequest, type SseRig, startSseRig } from '../../../test/fix
 import { StandingClock } from '../../../test/fixtures/standing-clock.ts';
 import { until } from '../../../test/fixtures/until.ts';
 import type { Limits } from '../../platform/limits.ts';
-import { createOwnSessions, type OwnSession, type OwnSessions } from './own-sessions.ts';
+import type { OwnSession, OwnSessions } from '../link-sessions.ts';
+import { createOwnSessions } from './own-sessions.ts';
 
 let rig: SseRig;
 let clock: StandingClock;

@@ -2,36 +2,10 @@ import type { Clock } from '../../platform/clock.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { Transport } from '../exchange.ts';
 import { UpstreamFault } from '../fault.ts';
-import type { LegacyClient, SessionRequest } from '../legacy-session.ts';
+import type { OwnSession, OwnSessions } from '../link-sessions.ts';
 import type { Target } from '../target.ts';
 import { introduceSse } from './open-session.ts';
 import type { SseSession } from './session.ts';
-
-/** A session over HTTP+SSE for one client alone. */
-export interface OwnSession {
-  readonly session: SseSession;
-  /** Marks it as in use, and so not idle; call the returned function once when that has ended. */
-  begin(): () => void;
-}
-
-/** The sessions over HTTP+SSE that clients have for themselves. They live in this process, and end with it. */
-export interface OwnSessions {
-  /**
-   * Opens one, and introduces `client`; that it is ready is its own to say. `onMessage` hears what belongs to no request,
-   * from the beginning. Throws UpstreamFault, `busy` if as many are in use as may; ends with `signal`, or after
-   * `limits.probeMs`.
-   */
-  open(
-    target: Target,
-    client: LegacyClient,
-    onMessage: SessionRequest['onMessage'],
-    signal: AbortSignal,
-  ): Promise<OwnSession>;
-  /** Closes the sessions of a connection; with `belowVersion`, those of its older targets only. */
-  end(uid: string, belowVersion?: number): void;
-  /** Closes all. */
-  close(): void;
-}
 
 interface Kept extends OwnSession {
   target: Target;

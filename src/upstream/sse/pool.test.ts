@@ -5,12 +5,13 @@ import { StandingClock } from '../../../test/fixtures/standing-clock.ts';
 import { until } from '../../../test/fixtures/until.ts';
 import type { Limits } from '../../platform/limits.ts';
 import { CredentialsRefused } from '../fault.ts';
+import type { LinkSessions } from '../link-sessions.ts';
 import { createOwnSessions } from './own-sessions.ts';
-import { createSsePool, type SsePool } from './pool.ts';
+import { createSsePool } from './pool.ts';
 
 let rig: SseRig;
 let clock: StandingClock;
-const pools: SsePool[] = [];
+const pools: LinkSessions[] = [];
 beforeEach(async () => {
   rig = await startSseRig();
   clock = new StandingClock();
@@ -20,7 +21,7 @@ afterEach(async () => {
   await rig.stop();
 });
 
-function makePool(limits: Partial<Limits> = {}): SsePool {
+function makePool(limits: Partial<Limits> = {}): LinkSessions {
   const pool = createSsePool(rig.transport(limits), clock, createOwnSessions(rig.transport(limits), clock));
   pools.push(pool);
   return pool;

@@ -1,39 +1,15 @@
 import { hash } from 'node:crypto';
-import type { RpcAnswer } from '../../mcp/answer.ts';
 import { latestLegacyRevision } from '../../mcp/revisions.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { Transport } from '../exchange.ts';
 import { CredentialsRefused, faultOfError, UpstreamFault } from '../fault.ts';
 import { plainClient } from '../initialize.ts';
-import { type LegacySession, SessionLost, type SessionRequest } from '../legacy-session.ts';
+import { type LegacySession, SessionLost } from '../legacy-session.ts';
+import type { LinkSessions, OwnSessions } from '../link-sessions.ts';
 import type { Target } from '../target.ts';
 import { openSseSession } from './open-session.ts';
-import type { OwnSessions } from './own-sessions.ts';
 import type { SseSession } from './session.ts';
-
-/**
- * The pool of sessions over HTTP+SSE for calls without a session of their own. One session per connection and version of
- * its target, with no client capabilities: nobody here could answer what a server asks.
- */
-export interface SsePool {
-  /** The sessions that clients have for themselves; `end` and `close` here mean them too. */
-  readonly own: OwnSessions;
-  /**
-   * Sends a request in the session of `target`, opened if need be; callers that come at once with the same credentials
-   * share one opening. Where the session is lost, another one is opened, once, and the request repeated: it did not run.
-   * Throws UpstreamFault.
-   */
-  request(target: Target, request: SessionRequest): Promise<RpcAnswer>;
-  /** Does `work`, which may be repeated likewise, in the session of `target`. Throws UpstreamFault. */
-  use<T>(target: Target, signal: AbortSignal, work: (session: LegacySession) => Promise<T>): Promise<T>;
-  /** Lets go of the sessions of a connection; calls under way may end. */
-  forget(uid: string): void;
-  /** Closes the sessions of a connection; with `belowVersion`, those of its older targets only. */
-  end(uid: string, belowVersion?: number): void;
-  /** Closes all. */
-  close(): void;
-}
 
 interface Pooled {
   session: SseSession;
@@ -53,10 +29,10 @@ interface Opening {
 }
 
 /**
- * Builds the pool of this process, empty. Every minute it closes sessions idle for `sseSessionIdleMs`. At `sseSessions`,
+ * Builds the pool of sessions over HTTP+SSE of this process, empty. Every minute it closes sessions idle for `sseSessionIdleMs`. At `sseSessions`,
  * or `sseSessionsPerOrigin`, it closes the idle one unused the longest; if all are in use, the call is refused.
  */
-export function createSsePool(transport: Transport, clock: Clock, own: OwnSessions): SsePool {
+export function createSsePool(transport: Transport, clock: Clock, own: OwnSessions): LinkSessions {
   const { limits } = transport;
   /** Sessions that take calls. */
   const current = new Map<string, Pooled>();

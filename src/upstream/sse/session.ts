@@ -13,9 +13,9 @@ import {
   type SessionRequest,
   type UpstreamMessage,
 } from '../legacy-session.ts';
+import { PendingRequests } from '../pending.ts';
 import type { Target } from '../target.ts';
 import type { EventStream } from './open-stream.ts';
-import { PendingRequests } from './pending.ts';
 
 const methodNotFound = -32601;
 

@@ -1,7 +1,7 @@
-import { type RpcAnswer, readAnswer } from '../../mcp/answer.ts';
-import { ApiError } from '../../platform/errors.ts';
-import { UpstreamFault } from '../fault.ts';
-import type { SessionRequest, UpstreamMessage } from '../legacy-session.ts';
+import { type RpcAnswer, readAnswer } from '../mcp/answer.ts';
+import { ApiError } from '../platform/errors.ts';
+import { UpstreamFault } from './fault.ts';
+import type { SessionRequest, UpstreamMessage } from './legacy-session.ts';
 
 /** A request as it travels. */
 export interface Sent {

@@ -2,7 +2,7 @@ import type { RpcAnswer } from '../../mcp/answer.ts';
 import type { GatewayDeps } from '../deps.ts';
 import type { ReachedConnection } from '../reach.ts';
 import { accepted, callTimer } from './answers.ts';
-import type { SsePassage } from './sse-post.ts';
+import type { LinkPassage } from './link-post.ts';
 
 /** Notifications that name a request of the session: it is shared, and the caller's ids are not known there. */
 const ofOneRequest = new Set(['notifications/cancelled', 'notifications/progress']);
@@ -13,7 +13,7 @@ const ofOneRequest = new Set(['notifications/cancelled', 'notifications/progress
  */
 export async function sendShared(
   deps: GatewayDeps,
-  passage: SsePassage,
+  passage: LinkPassage,
   reached: ReachedConnection,
 ): Promise<boolean> {
   const { message, stream } = passage;
@@ -29,17 +29,16 @@ export async function sendShared(
 
 async function ask(
   deps: GatewayDeps,
-  { message, stream }: SsePassage,
+  { message, stream, link }: LinkPassage,
   { target }: ReachedConnection,
 ): Promise<RpcAnswer> {
-  const { sse } = deps.sessions;
   const timer = callTimer(deps, stream, target);
   try {
     if (message.method === 'initialize') {
       // The session has been initialized already, and its server has no other answer for this client.
-      return await sse.use(target, timer.signal, async ({ result }) => ({ kind: 'result', result }));
+      return await link.use(target, timer.signal, async ({ result }) => ({ kind: 'result', result }));
     }
-    return await sse.request(target, {
+    return await link.request(target, {
       method: message.method as string,
       params: message.params,
       onMessage({ method, params }) {
@@ -54,14 +53,14 @@ async function ask(
 }
 
 async function notify(
-  { sessions, limits }: GatewayDeps,
-  { message, stream }: SsePassage,
+  { limits }: GatewayDeps,
+  { message, stream, link }: LinkPassage,
   { target }: ReachedConnection,
 ): Promise<boolean> {
   const { method, params } = message;
   if (method === undefined || method === 'notifications/initialized' || ofOneRequest.has(method))
     return false;
   const signal = AbortSignal.any([stream.left, AbortSignal.timeout(limits.probeMs)]);
-  await sessions.sse.use(target, signal, (session) => session.notify(method, params));
+  await link.use(target, signal, (session) => session.notify(method, params));
   return true;
 }

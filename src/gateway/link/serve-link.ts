@@ -12,18 +12,18 @@ import { viaHeader } from '../via.ts';
 import { withVia } from '../via-target.ts';
 import { openForCaller, sendInSession } from './in-own-session.ts';
 import { sendShared } from './in-shared-session.ts';
-import type { SsePassage, SsePost } from './sse-post.ts';
+import type { LinkPassage, LinkPost } from './link-post.ts';
 
 /** Sends it on, and answers the caller. Resolves to whether the upstream was heard. Throws UpstreamFault and ApiError. */
-type Send = (deps: GatewayDeps, passage: SsePassage, reached: ReachedConnection) => Promise<boolean>;
+type Send = (deps: GatewayDeps, passage: LinkPassage, reached: ReachedConnection) => Promise<boolean>;
 
 /**
- * Answers a legacy caller in front of an upstream that speaks HTTP+SSE: in the caller's own session, which `initialize`
+ * Answers a legacy caller in front of an upstream that is reached over a link: in the caller's own session, which `initialize`
  * opens, else in the shared one. Every outcome is a JSON-RPC answer; never rejects.
  */
-export async function serveSse(
+export async function serveLink(
   deps: GatewayDeps,
-  post: SsePost,
+  post: LinkPost,
   reached: ReachedConnection,
   downstream: Downstream,
 ): Promise<void> {
@@ -39,7 +39,7 @@ export async function serveSse(
   }
 }
 
-function wayOf({ headers, message }: SsePost): Send {
+function wayOf({ headers, message }: LinkPost): Send {
   const session = headers[sessionHeader];
   if (session === statelessSession) return sendShared;
   if (session !== undefined) return sendInSession;
@@ -48,7 +48,7 @@ function wayOf({ headers, message }: SsePost): Send {
 
 async function serve(
   deps: GatewayDeps,
-  passage: SsePassage,
+  passage: LinkPassage,
   reached: ReachedConnection,
   send: Send,
   recoveries: number,

@@ -7,14 +7,14 @@ import type { ReachedConnection } from '../reach.ts';
 import type { Downstream } from '../relay-call.ts';
 import { findLink } from './in-own-session.ts';
 
-/** A GET or DELETE that names a session in front of an upstream that speaks HTTP+SSE. */
+/** A GET or DELETE that names a session in front of an upstream that is reached over a link. */
 interface Request {
   headers: IncomingHttpHeaders;
   principal: Principal;
 }
 
 /** Gives the caller what its server says outside of calls, until either goes. Throws ApiError. */
-export function streamOverSse(
+export function streamOverLink(
   deps: GatewayDeps,
   request: Request,
   reached: ReachedConnection,
@@ -30,7 +30,7 @@ export function streamOverSse(
 }
 
 /** Ends the caller's session, and closes its stream at the upstream. Throws ApiError. */
-export async function endOverSse(
+export async function endOverLink(
   deps: GatewayDeps,
   request: Request,
   reached: ReachedConnection,

@@ -9,8 +9,8 @@ import { parseBody } from '../parse-body.ts';
 import type { ReachedConnection } from '../reach.ts';
 import { accepted, callTimer } from './answers.ts';
 import { CallerLink, Cancelled, toSend } from './caller-link.ts';
+import type { LinkPassage, LinkPost } from './link-post.ts';
 import { MessageQueue } from './message-queue.ts';
-import type { SsePassage, SsePost } from './sse-post.ts';
 
 /**
  * Opens a session for the caller alone, and tells the server what this caller can do. The id that the caller gets is
@@ -18,7 +18,7 @@ import type { SsePassage, SsePost } from './sse-post.ts';
  */
 export async function openForCaller(
   deps: GatewayDeps,
-  { message, stream, principal }: SsePassage,
+  { message, stream, principal, link: sessions }: LinkPassage,
   { connection, target }: ReachedConnection,
 ): Promise<boolean> {
   const { protocolVersion: revision, capabilities, clientInfo } = message.params ?? {};
@@ -30,9 +30,9 @@ export async function openForCaller(
   const queue = new MessageQueue(deps.limits);
   let link: CallerLink | undefined;
   const hear = (message: UpstreamMessage) => (link ? link.hear(message) : queue.add(toSend(message)));
-  const own = await deps.sessions.sse.own.open(target, client, hear, stream.left);
+  const own = await sessions.own.open(target, client, hear, stream.left);
   link = new CallerLink(own, queue);
-  const sealed = deps.callerSessions.seal(ownerOf(connection, principal), deps.sseLinks.add(link));
+  const sealed = deps.callerSessions.seal(ownerOf(connection, principal), deps.callerLinks.add(link));
   const answer = toMessage(message.id, { kind: 'result', result: own.session.result });
   stream.end(200, answer, { [sessionHeader]: sealed });
   return true;
@@ -41,7 +41,7 @@ export async function openForCaller(
 /** Sends a message in the caller's own session. Throws UpstreamFault, and ApiError `session_not_found`. */
 export async function sendInSession(
   deps: GatewayDeps,
-  passage: SsePassage,
+  passage: LinkPassage,
   reached: ReachedConnection,
 ): Promise<boolean> {
   const link = findLink(deps, passage, reached);
@@ -61,20 +61,20 @@ export async function sendInSession(
 
 /** The session whose id the request carries. Throws ApiError `session_not_found`. */
 export function findLink(
-  { callerSessions, sseLinks }: GatewayDeps,
-  { headers, principal }: Pick<SsePost, 'headers' | 'principal'>,
+  { callerSessions, callerLinks }: GatewayDeps,
+  { headers, principal }: Pick<LinkPost, 'headers' | 'principal'>,
   { connection }: ReachedConnection,
 ): CallerLink {
   const sealed = headers[sessionHeader] as string;
   const id = callerSessions.open(ownerOf(connection, principal), sealed);
-  const link = id === undefined ? undefined : sseLinks.find(id);
+  const link = id === undefined ? undefined : callerLinks.find(id);
   if (!link) throw new ApiError('session_not_found');
   return link;
 }
 
 async function ask(
   deps: GatewayDeps,
-  { message, stream }: SsePassage,
+  { message, stream }: LinkPassage,
   { target }: ReachedConnection,
   link: CallerLink,
   id: RequestId,
@@ -94,7 +94,11 @@ async function ask(
 }
 
 /** A notification, or the answer to what the server asked. */
-async function tell({ limits }: GatewayDeps, { message, body }: SsePassage, link: CallerLink): Promise<void> {
+async function tell(
+  { limits }: GatewayDeps,
+  { message, body }: LinkPassage,
+  link: CallerLink,
+): Promise<void> {
   const { method, params } = message;
   if (method === 'notifications/cancelled') return link.cancel(params?.requestId);
   if (method !== undefined) return link.use((session) => session.notify(method, params));

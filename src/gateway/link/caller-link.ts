@@ -1,8 +1,7 @@
 import type { RpcAnswer } from '../../mcp/answer.ts';
 import type { RequestId } from '../../mcp/message.ts';
-import type { SessionRequest, UpstreamMessage } from '../../upstream/legacy-session.ts';
-import type { OwnSession } from '../../upstream/sse/own-sessions.ts';
-import type { SseSession } from '../../upstream/sse/session.ts';
+import type { LegacySession, SessionRequest, UpstreamMessage } from '../../upstream/legacy-session.ts';
+import type { OwnSession } from '../../upstream/link-sessions.ts';
 import type { AnswerStream } from '../bridge/answer-stream.ts';
 import type { CallTimer } from '../bridge/call-timer.ts';
 import type { MessageQueue } from './message-queue.ts';
@@ -14,12 +13,12 @@ interface Call {
 }
 
 /**
- * Joins a legacy caller of Streamable HTTP with its session over HTTP+SSE. There one stream brings everything; here a
+ * Joins a legacy caller of Streamable HTTP with its session over a link. There one channel brings everything; here a
  * message belongs on exactly one of several (MCP 2025-11-25, basic/transports): answers and progress on that of their
  * POST; the rest on that of a call under way, which it most likely is about, else on that of a GET, else it waits for one.
  */
 export class CallerLink {
-  readonly session: SseSession;
+  readonly session: LegacySession;
   readonly #own: OwnSession;
   readonly #calls = new Map<RequestId, Call>();
   readonly #streams = new Set<AnswerStream>();
@@ -65,7 +64,7 @@ export class CallerLink {
   }
 
   /** Does `work` for a message that has no answer; meanwhile the session is not idle. Throws what it throws. */
-  async use(work: (session: SseSession) => Promise<void>): Promise<void> {
+  async use(work: (session: LegacySession) => Promise<void>): Promise<void> {
     const end = this.#own.begin();
     try {
       await work(this.session);

@@ -1,7 +1,7 @@
 import { randomText } from '../../platform/ids.ts';
 import type { CallerLink } from './caller-link.ts';
 
-/** The sessions of legacy callers in front of servers that speak HTTP+SSE, by an id that callers get sealed. */
+/** The sessions of legacy callers in front of servers that are reached over a link, by an id that callers get sealed. */
 export class CallerLinks {
   readonly #links = new Map<string, CallerLink>();
 
