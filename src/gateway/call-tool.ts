@@ -8,6 +8,7 @@ import { askUpstream, refuseWaitingTools } from './ask-upstream.ts';
 import type { GatewayDeps } from './deps.ts';
 import { fetchList } from './fetch-list.ts';
 import { type Caller, type ReachedConnection, reach } from './reach.ts';
+import { rpcRequest } from './rpc-request.ts';
 import { matchToolPath } from './tool-path.ts';
 
 const maxMessageChars = 1000;
@@ -27,17 +28,24 @@ export async function callTool(
   entry: AuditEntry,
 ): Promise<Record<string, unknown>> {
   entry.tool = path;
-  let reached = await reach(deps, caller, connectionId, refuseWaitingTools(deps));
+  let reached = await reach(deps, caller, connectionId, undefined, refuseWaitingTools(deps));
   const remembered = deps.listMemory.get('tools', reached.target);
   let tool = findTool(remembered ?? [], path);
   if (!tool) {
     tool = findTool(await fetchList(deps, reached, 'tools', signal), path);
-    // The listing may have had the credentials renewed.
-    reached = await reach(deps, caller, connectionId, refuseWaitingTools(deps));
   }
   if (!tool) throw new ApiError('tool_not_found');
   entry.tool = tool.name;
-  const answer = await askForCall(deps, reached, tool, args, signal);
+  const params = { name: tool.name, arguments: args };
+  // Once more: the listing may have had the credentials renewed, and now it is known what is to be sent.
+  reached = await reach(
+    deps,
+    caller,
+    connectionId,
+    rpcRequest('tools/call', params),
+    refuseWaitingTools(deps),
+  );
+  const answer = await askForCall(deps, reached, tool, params, signal);
   if (answer.kind === 'result') {
     if (answer.result.isError === true) entry.toolFailed();
     return completeResult(answer.result);
@@ -60,13 +68,12 @@ async function askForCall(
   deps: GatewayDeps,
   reached: ReachedConnection,
   tool: Tool,
-  args: Record<string, unknown>,
+  params: { name: string; arguments: Record<string, unknown> },
   caller: AbortSignal,
 ): Promise<RpcAnswer> {
   const { transport, sessions } = deps;
   const signal = AbortSignal.any([caller, AbortSignal.timeout(reached.target.timeLimits.callTimeoutMs)]);
-  const params = { name: tool.name, arguments: args };
-  const mirrored = mirroredParams(tool.inputSchema, args);
+  const mirrored = mirroredParams(tool.inputSchema, params.arguments);
   return askUpstream(deps, reached, caller, ({ connection, target }) =>
     callUpstream(transport, sessions, target, connection.protocol, 'tools/call', params, signal, mirrored),
   );

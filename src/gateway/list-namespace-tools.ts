@@ -7,6 +7,7 @@ import { refuseWaitingTools } from './ask-upstream.ts';
 import type { GatewayDeps } from './deps.ts';
 import { fetchList } from './fetch-list.ts';
 import { type Caller, reach } from './reach.ts';
+import { listRequest } from './rpc-request.ts';
 import { visibleConnections } from './visible-connections.ts';
 
 /** What one connection contributes; `error` instead of `tools` if it has none to show (design §8, Lists). */
@@ -25,7 +26,7 @@ export async function listNamespaceTools(
   caller: Caller,
   signal: AbortSignal,
 ): Promise<Record<string, ToolsEnvelope>> {
-  const connections = await visibleConnections(deps, caller);
+  const connections = await visibleConnections(deps, caller, listRequest('tools'));
   const envelopes: [string, ToolsEnvelope][] = [];
   const queue = connections.entries();
   const workers = Array.from({ length: deps.limits.namespaceListConcurrency }, async () => {
@@ -72,7 +73,7 @@ async function listOne(
   caller: Caller,
   signal: AbortSignal,
 ): Promise<readonly Tool[]> {
-  const reached = await reach(deps, caller, id, refuseWaitingTools(deps));
+  const reached = await reach(deps, caller, id, listRequest('tools'), refuseWaitingTools(deps));
   return fetchList(deps, reached, 'tools', signal, deps.limits.namespaceListMs);
 }
 

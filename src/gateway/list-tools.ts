@@ -4,6 +4,7 @@ import { refuseWaitingTools } from './ask-upstream.ts';
 import type { GatewayDeps } from './deps.ts';
 import { fetchList } from './fetch-list.ts';
 import { type Caller, reach } from './reach.ts';
+import { listRequest } from './rpc-request.ts';
 import { matchToolPath } from './tool-path.ts';
 
 /** The tools of a connection, asked of the upstream now. `signal` ends with the caller. Throws ApiError. */
@@ -13,7 +14,7 @@ export async function listTools(
   connectionId: string,
   signal: AbortSignal,
 ): Promise<readonly Tool[]> {
-  const reached = await reach(deps, caller, connectionId, refuseWaitingTools(deps));
+  const reached = await reach(deps, caller, connectionId, listRequest('tools'), refuseWaitingTools(deps));
   return fetchList(deps, reached, 'tools', signal);
 }
 

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { isBoundToRequests } from '../identity/permits.ts';
 import { forwardedHeaders, sessionHeader, statelessSession, versionHeader } from '../mcp/headers.ts';
 import { findTopLevelId } from '../mcp/json-scan.ts';
 import { type IncomingMessage, isResponse, type RequestId, readMessage, revisionOf } from '../mcp/message.ts';
@@ -13,12 +14,15 @@ import { serveLegacy } from './bridge/serve-legacy.ts';
 import { serveModern } from './bridge/serve-modern.ts';
 import { rejectionOf } from './caller-fault.ts';
 import { ownerOf, sessionHash } from './caller-sessions.ts';
+import { checkBoundRequest } from './check-bound-request.ts';
+import { checkModernRequest } from './check-modern-request.ts';
 import type { GatewayDeps } from './deps.ts';
 import { serveLink } from './link/serve-link.ts';
 import { parseBody } from './parse-body.ts';
 import { type Caller, type ReachedConnection, reach, recover } from './reach.ts';
 import { relay } from './relay.ts';
 import type { Downstream, Refusal, RelayCall } from './relay-call.ts';
+import type { RpcRequest } from './rpc-request.ts';
 import { viaHeader } from './via.ts';
 import { writeJson } from './write-json.ts';
 
@@ -45,11 +49,11 @@ interface Passage {
 export function postMessage(deps: GatewayDeps, post: McpPost, downstream: Downstream): void {
   let id: RequestId | undefined;
   try {
-    const message = readPost(post, deps.limits.jsonDepth);
+    const { message, request } = readPost(post, deps.limits.jsonDepth);
     id = message.id;
     downstream.entry.carries(message.method, message.params);
     const passage = { post, message, downstream, recoveries: 0 };
-    const reached = reach(deps, post, post.connectionId, refuseWaiting(deps));
+    const reached = reach(deps, post, post.connectionId, request, refuseWaiting(deps));
     if (reached instanceof Promise) {
       reached
         .then((connection) => forward(deps, passage, connection))
@@ -63,13 +67,18 @@ export function postMessage(deps: GatewayDeps, post: McpPost, downstream: Downst
   }
 }
 
-function readPost({ body, headers }: McpPost, maxDepth: number): IncomingMessage {
+/** `request` is undefined for a response: whom it answers has been decided on before. */
+function readPost(
+  { body, headers, principal }: McpPost,
+  maxDepth: number,
+): { message: IncomingMessage; request: RpcRequest | undefined } {
   const value = parseBody(body, maxDepth);
+  if (isBoundToRequests(principal)) checkBoundRequest(body, value);
   // Servers ask back in sessions, so callers answer there (MCP 2025-11-25, basic/transports).
   if (ownSession(headers) !== undefined && isResponse(value)) {
-    return { method: undefined, id: undefined, params: undefined };
+    return { message: { method: undefined, id: undefined, params: undefined }, request: undefined };
   }
-  return readMessage(value);
+  return { message: readMessage(value), request: value as RpcRequest };
 }
 
 /** The session id of a caller that keeps a session of its own. */
@@ -94,6 +103,8 @@ function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection
         downstream,
       );
     }
+    // A server may go by the headers, and need not hold them against the body.
+    if (isBoundToRequests(post.principal)) checkModernRequest(message, revision, headers);
     deps.circuits.enter(reached.target, downstream);
     // A session id from a modern caller is a leftover, and ignored (MCP 2026-07-28, streamable-http).
     const call = {

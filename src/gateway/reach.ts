@@ -8,6 +8,7 @@ import { ApiError } from '../platform/errors.ts';
 import { type CredentialsRefused, UpstreamFault } from '../upstream/fault.ts';
 import type { Protocol } from '../upstream/negotiate.ts';
 import type { GatewayDeps } from './deps.ts';
+import type { RpcRequest } from './rpc-request.ts';
 
 /** A connection that can be called: it needs nothing from its user, and what its upstream speaks is known. */
 export interface ReachedConnection extends ResolvedConnection {
@@ -24,23 +25,24 @@ export interface Caller {
 export type RefuseWaiting = (connection: Connection, status: WaitingStatus) => ApiError;
 
 /**
- * Finds a connection and makes sure that the caller may execute there, and that it can be called. One that never answered
- * a probe is probed now. Throws ApiError: `connection_not_found`, `forbidden`, what `refuse` makes of a status that waits for the user,
+ * Finds a connection and makes sure that the caller may execute `request` there, and that it can be called; undefined is
+ * for what sends nothing of the caller's. One that never answered a probe is probed now. Throws ApiError: `connection_not_found`, `forbidden`, what `refuse` makes of a status that waits for the user,
  * `upstream_failed` with the stored message if it still does not answer.
  */
 export function reach(
   deps: GatewayDeps,
   caller: Caller,
   id: string,
+  request: RpcRequest | undefined,
   refuse: RefuseWaiting,
 ): ReachedConnection | Promise<ReachedConnection> {
   const found = deps.resolver.resolve(caller.namespace, id);
   if (found && !(found instanceof Promise) && found.connection.protocol && !isRenewalDue(deps, found)) {
-    requireExecute(caller, found);
+    requireExecute(caller, found, request);
     relearn(deps, found.connection);
     return ready(found, refuse);
   }
-  return reachSlowly(deps, caller, id, found, refuse);
+  return reachSlowly(deps, caller, id, found, request, refuse);
 }
 
 /**
@@ -69,11 +71,12 @@ async function reachSlowly(
   caller: Caller,
   id: string,
   finding: ReturnType<Resolver['resolve']>,
+  request: RpcRequest | undefined,
   refuse: RefuseWaiting,
 ): Promise<ReachedConnection> {
   const found = await finding;
   if (!found) throw new ApiError('connection_not_found');
-  requireExecute(caller, found);
+  requireExecute(caller, found, request);
   requireReady(found, refuse);
   const { connection } = found;
   if (connection.protocol) {
@@ -85,7 +88,7 @@ async function reachSlowly(
   await deps.healer.probeNow(connection);
   const probed = await deps.resolver.resolve(caller.namespace, id);
   if (!probed) throw new ApiError('connection_not_found');
-  requireExecute(caller, probed);
+  requireExecute(caller, probed, request);
   if (probed.connection.protocol) return ready(probed, refuse);
   requireReady(probed, refuse);
   const { status } = probed.connection;
@@ -134,8 +137,13 @@ function ready(found: ResolvedConnection, refuse: RefuseWaiting): ReachedConnect
   return found as ReachedConnection;
 }
 
-function requireExecute({ principal, namespace }: Caller, { connection }: ResolvedConnection): void {
-  const refusal = connectionRefusal(principal, 'connections:execute', namespace, connection.metadata);
+function requireExecute(
+  { principal, namespace }: Caller,
+  { connection }: ResolvedConnection,
+  request: RpcRequest | undefined,
+): void {
+  const { metadata } = connection;
+  const refusal = connectionRefusal(principal, 'connections:execute', namespace, metadata, request);
   if (refusal) throw refusal;
 }
 

@@ -69,7 +69,7 @@ async function findSession(deps: GatewayDeps, request: SessionRequest): Promise<
   if (id === undefined || id === statelessSession) {
     throw new ApiError('method_not_allowed', { headers: { allow: 'POST' } });
   }
-  const reached = await reach(deps, request, request.connectionId, refuseWaiting(deps));
+  const reached = await reach(deps, request, request.connectionId, undefined, refuseWaiting(deps));
   const owner = ownerOf(reached.connection, request.principal);
   const upstreamId = deps.callerSessions.open(owner, id);
   if (upstreamId !== undefined) return { reached, id, upstreamId };

@@ -18,6 +18,7 @@ const texts = fc.constantFrom('a', 'b', '1', 'null', '[1]');
 const pairs = fc
   .dictionary(keys, texts, { minKeys: 1, noNullPrototype: true })
   .filter((map) => Object.keys(map).length > 0);
+const paths = fc.constantFrom('method', 'params.name', 'params.toString');
 const some = <T>(one: fc.Arbitrary<T>) => fc.oneof(one, fc.array(one, { minLength: 1, maxLength: 3 }));
 const request: fc.Arbitrary<ConstraintRequest> = fc
   .record(
@@ -26,11 +27,18 @@ const request: fc.Arbitrary<ConstraintRequest> = fc
       resources: some(fc.constantFrom(...resources)),
       operations: some(fc.constantFrom(...operations)),
       metadata: some(pairs),
+      rpcReqMatch: fc.dictionary(paths, fc.constantFrom('^tools/call$', '^a', 'b$', ''), {
+        minKeys: 1,
+        noNullPrototype: true,
+      }),
     },
     { requiredKeys: [] },
   )
   // A constraint that can match nothing is refused.
-  .map(({ metadata, ...rest }) => (metadata && !rest.resources ? { ...rest, metadata } : rest)) as never;
+  .map(({ metadata, rpcReqMatch, ...rest }) => {
+    if (metadata && !rest.resources) return { ...rest, metadata, ...(!rest.operations && { rpcReqMatch }) };
+    return rpcReqMatch && !rest.resources && !rest.operations ? { ...rest, rpcReqMatch } : rest;
+  }) as never;
 const requests = fc.array(request, { minLength: 1, maxLength: 4 });
 const policyOf = (constraints: readonly ConstraintRequest[]): Policy =>
   readPolicy(constraints, defaultLimits).policy;
@@ -38,16 +46,31 @@ const policies = requests.map(policyOf);
 
 const metadataValue = fc.oneof(texts, fc.constantFrom(1, null, [1], true));
 const metadata = fc.option(fc.dictionary(keys, metadataValue, { noNullPrototype: true }), { nil: null });
+const asked = fc.record({
+  method: fc.constantFrom('tools/call', 'tools/list'),
+  params: fc.record({ name: fc.constantFrom('a', 'ab', 'c') }),
+});
 const deeds: fc.Arbitrary<Deed> = fc.record({
   permission: fc
     .tuple(fc.constantFrom(...resources), fc.constantFrom(...operations))
     .map(([resource, operation]): GrantedPermission => `${resource}:${operation}`),
   namespace: names,
   metadata,
+  request: asked,
 });
 
+function textsAt(request: unknown, path: string): string[] {
+  const { method, params } = request as { method: string; params: { name: string } };
+  return (
+    new Map([
+      ['method', [method]],
+      ['params.name', [params.name]],
+    ]).get(path) ?? []
+  );
+}
+
 /** The rules as the documentation has them, field by field. */
-function grants(constraint: Constraint, { permission, namespace, metadata }: Deed): boolean {
+function grants(constraint: Constraint, { permission, namespace, metadata, request }: Deed): boolean {
   const [resource, operation] = permission.split(':');
   const isIn = (list: readonly string[] | undefined, value: string) => !list || list.includes(value);
   const fits = (alternatives: Constraint['metadata']) =>
@@ -59,7 +82,14 @@ function grants(constraint: Constraint, { permission, namespace, metadata }: Dee
             new Map(Object.entries(metadata ?? {})).has(key) && metadataText(metadata?.[key]) === value,
         ),
       ));
+  const matchesAll = Object.entries(constraint.rpcReqMatch?.toJSON() ?? {}).every(
+    ([path, pattern]) =>
+      request === undefined || textsAt(request, path).some((text) => new RegExp(pattern).test(text)),
+  );
+  const isRequest = !constraint.rpcReqMatch || permission === 'connections:execute';
   return (
+    isRequest &&
+    matchesAll &&
     isIn(constraint.namespaces, namespace as string) &&
     isIn(constraint.resources, resource as string) &&
     isIn(constraint.operations, operation as string) &&
@@ -95,7 +125,7 @@ describe('what policies permit', () => {
     fc.assert(
       fc.property(request, request, deeds, (one, other, deed) => {
         const both = { ...other, ...one };
-        if (both.metadata && both.resources) return;
+        if ((both.metadata || both.rpcReqMatch) && (both.resources || both.operations)) return;
         if (permits([policyOf([both])], deed)) expect(permits([policyOf([one])], deed)).toBe(true);
       }),
     );
@@ -114,17 +144,23 @@ describe('what policies permit', () => {
 
   test('is the same in the conditions of a list', () => {
     fc.assert(
-      fc.property(fc.array(policies, { maxLength: 3 }), names, metadata, (all, namespace, found) => {
-        for (const operation of operations) {
-          const permission = `connections:${operation}` as const;
-          const scope = connectionScope(principalWith(all), permission, namespace);
-          const isListed =
-            scope?.every((alternatives) =>
-              grants({ metadata: alternatives }, { permission, metadata: found }),
-            ) ?? false;
-          expect(isListed).toBe(permits(all, { permission, namespace, metadata: found }));
-        }
-      }),
+      fc.property(
+        fc.array(policies, { maxLength: 3 }),
+        names,
+        metadata,
+        asked,
+        (all, namespace, found, request) => {
+          for (const operation of operations) {
+            const permission = `connections:${operation}` as const;
+            const scope = connectionScope(principalWith(all), permission, namespace, request);
+            const isListed =
+              scope?.every((alternatives) =>
+                grants({ metadata: alternatives }, { permission, metadata: found }),
+              ) ?? false;
+            expect(isListed).toBe(permits(all, { permission, namespace, metadata: found, request }));
+          }
+        },
+      ),
       { numRuns: 500 },
     );
   });
@@ -139,6 +175,12 @@ describe('what policies permit', () => {
   });
 });
 
+/** The same, said otherwise. */
+function repeated(key: string, value: unknown): unknown {
+  if (key === 'rpcReqMatch') return value && Object.fromEntries(Object.entries(value).reverse());
+  return Array.isArray(value) ? [...value, ...value].reverse() : [value];
+}
+
 describe('the form of a policy in tokens', () => {
   test('is one whatever the order and repetition of what it says', () => {
     fc.assert(
@@ -148,10 +190,7 @@ describe('the form of a policy in tokens', () => {
             Object.fromEntries(
               Object.entries(constraint)
                 .reverse()
-                .map(([key, value]) => [
-                  key,
-                  Array.isArray(value) ? [...value, ...value].reverse() : [value],
-                ]),
+                .map(([key, value]) => [key, repeated(key, value)]),
             ),
           )
           .flatMap((constraint, index) => (index === turn % 4 ? [constraint, constraint] : [constraint]))

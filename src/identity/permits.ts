@@ -11,6 +11,8 @@ export interface Deed {
   namespace?: string | undefined;
   /** Of the connection that it is done to. */
   metadata?: Metadata;
+  /** The JSON-RPC request that is to go to its server, parsed. */
+  request?: unknown;
 }
 
 /** Metadata conditions that all have to hold; each is a list of alternatives, each of these pairs that all have to match. */
@@ -48,35 +50,48 @@ export function namespaceRefusal(
     : new ApiError('namespace_not_found');
 }
 
-/** Why the caller must not do it to a connection of `namespace` that has this metadata; undefined if it may. */
+/**
+ * Why the caller must not do it to a connection of `namespace` that has this metadata, or not with this JSON-RPC
+ * request; undefined if it may.
+ */
 export function connectionRefusal(
   { policies }: Principal,
   permission: Permission,
   namespace: string,
   metadata: Metadata,
+  request?: unknown,
 ): ApiError | undefined {
   if (policies.length === 0 || permission === 'public' || permission === 'authenticated') return undefined;
-  if (permits(policies, { permission, namespace, metadata })) return undefined;
+  if (permits(policies, { permission, namespace, metadata, request })) return undefined;
   const isVisible = everyConnectionPermission.some((other) =>
     permits(policies, { permission: other, namespace, metadata }),
   );
-  return isVisible ? missingPermission(permission, namespace) : new ApiError('connection_not_found');
+  if (!isVisible) return new ApiError('connection_not_found');
+  const refusal = missingPermission(permission, namespace);
+  if (!permits(policies, { permission, namespace, metadata })) return refusal;
+  return new ApiError('forbidden', { message: `${refusal.message} for this request` });
 }
 
-/** The connections of `namespace` that the caller may do it to; undefined if there can be none. */
+/** The connections of `namespace` that the caller may do it to, with `request` if given; undefined if there can be none. */
 export function connectionScope(
   { policies }: Principal,
   permission: GrantedPermission,
   namespace: string,
+  request?: unknown,
 ): MetadataScope | undefined {
   const scope: Readonly<Record<string, string>>[][] = [];
   for (const policy of policies) {
-    const matching = policy.filter((constraint) => matches(constraint, { permission, namespace }));
+    const matching = policy.filter((constraint) => matches(constraint, { permission, namespace, request }));
     if (matching.length === 0) return undefined;
     const bound = matching.map(({ metadata }) => metadata).filter((metadata) => metadata !== undefined);
     if (bound.length === matching.length) scope.push(bound.flat());
   }
   return scope;
+}
+
+/** Whether it depends on the JSON-RPC request what the caller may do. */
+export function isBoundToRequests({ policies }: Principal): boolean {
+  return policies.some((policy) => policy.some(({ rpcReqMatch }) => rpcReqMatch !== undefined));
 }
 
 /** ApiError `forbidden` in the API's words (api.md §2). */
@@ -90,12 +105,16 @@ export function metadataText(value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value);
 }
 
-function matches(constraint: Constraint, { permission, namespace, metadata }: Deed): boolean {
+function matches(constraint: Constraint, { permission, namespace, metadata, request }: Deed): boolean {
   const [resource, operation] = permission.split(':') as [never, never];
   if (constraint.namespaces && namespace !== undefined && !constraint.namespaces.includes(namespace))
     return false;
   if (constraint.resources && !constraint.resources.includes(resource)) return false;
   if (constraint.operations && !constraint.operations.includes(operation)) return false;
+  // Nothing else sends requests to servers, so nothing else can match.
+  if (constraint.rpcReqMatch && permission !== 'connections:execute') return false;
+  if (constraint.rpcReqMatch && request !== undefined && !constraint.rpcReqMatch.accepts(request))
+    return false;
   if (!constraint.metadata) return true;
   // Nothing else has metadata, so nothing else can match.
   if (resource !== 'connections') return false;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { findTopLevelId, isDeeperThan } from './json-scan.ts';
+import { findTopLevelId, hasRepeatedKey, isDeeperThan } from './json-scan.ts';
 
 const bytes = (text: string) => Buffer.from(text, 'utf8');
 
@@ -41,6 +41,45 @@ describe('findTopLevelId', () => {
           expect(idText(text)).toBe(id === undefined ? undefined : JSON.stringify(id));
         },
       ),
+    );
+  });
+});
+
+describe('hasRepeatedKey', () => {
+  const repeats = (text: string) => hasRepeatedKey(bytes(text));
+
+  test('finds equal keys of one object, however they are spelled and wherever it is', () => {
+    expect(repeats('{"a":1,"a":2}')).toBe(true);
+    expect(repeats('{"a":1,"\\u0061":2}')).toBe(true);
+    expect(repeats('{"params":[{"b":{}, "name":1,\n"Name" :2}]}')).toBe(true);
+    expect(repeats('{"params":1,"param\u017f":2}')).toBe(true);
+    expect(repeats('{"k":1,"\u212a":2}')).toBe(true);
+    expect(repeats('{"a":{"b":[1,"x"]},"A":2}')).toBe(true);
+  });
+
+  test('takes no value for a key, and no object for another', () => {
+    expect(repeats('{"a":"a","b":["a","a",{"a":1}],"c":{"a":{"a":1}}}')).toBe(false);
+    expect(repeats('{"a":"\\",\\"a\\":1"}')).toBe(false);
+    expect(repeats('["a","a"]')).toBe(false);
+  });
+
+  test('finds none in what was made of a value, and one that is put in', () => {
+    const lower = fc.string({ unit: fc.constantFrom('a', 'b', '"', '\\', '{', ',') });
+    const value = fc.letrec<{ value: unknown }>((tie) => ({
+      value: fc.oneof(
+        { maxDepth: 4 },
+        lower,
+        fc.array(tie('value'), { maxLength: 3 }),
+        fc.dictionary(lower, tie('value'), { maxKeys: 4, noNullPrototype: true }),
+      ),
+    })).value;
+    fc.assert(
+      fc.property(value, lower, fc.constantFrom(undefined, 1), (any, key, indent) => {
+        expect(repeats(JSON.stringify(any, null, indent) ?? 'null')).toBe(false);
+        const name = JSON.stringify(key);
+        const twice = `{${name}:${JSON.stringify(any)},"other":[1],${name}:1}`;
+        expect(repeats(`[${JSON.stringify(any)},${twice}]`)).toBe(true);
+      }),
     );
   });
 });

@@ -71,11 +71,50 @@ export function findTopLevelId(bytes: Uint8Array): Span | 'repeated' | undefined
   return found;
 }
 
+/**
+ * Whether some object in `bytes`, a JSON text that is known to parse, has two keys that are equal but for their case: a
+ * reader that takes them for one may take either.
+ */
+export function hasRepeatedKey(bytes: Uint8Array): boolean {
+  /** The keys of the objects around; undefined for a list. */
+  const around: (Set<string> | undefined)[] = [];
+  let atKey = false;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i];
+    if (byte === quote) {
+      const end = endOfString(bytes, i);
+      const keys = around.at(-1);
+      if (atKey && keys) {
+        const key = foldCase(stringAt(bytes, i, end));
+        if (keys.has(key)) return true;
+        keys.add(key);
+        atKey = false;
+      }
+      i = end - 1;
+    } else if (byte === openBrace) {
+      around.push(new Set());
+      atKey = true;
+    } else if (byte === openBracket) around.push(undefined);
+    else if (byte === closeBrace || byte === closeBracket) around.pop();
+    else if (byte === comma) atKey = true;
+  }
+  return false;
+}
+
+/** Like simple case folding (Unicode, CaseFolding.txt), which takes \u017f for s and \u212a for k. */
+function foldCase(text: string): string {
+  return text.toUpperCase().toLowerCase();
+}
+
+function stringAt(bytes: Uint8Array, start: number, end: number): string {
+  return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString());
+}
+
 /** `"id"`, or the same word with escapes in it, which a parser takes for the same key. */
 function isIdKey(bytes: Uint8Array, start: number, end: number): boolean {
   if (end - start === 4) return bytes[start + 1] === 0x69 && bytes[start + 2] === 0x64;
   if (end - start > 14 || !bytes.subarray(start, end).includes(backslash)) return false;
-  return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString()) === 'id';
+  return stringAt(bytes, start, end) === 'id';
 }
 
 function valueAfterKey(bytes: Uint8Array, keyEnd: number): Span {

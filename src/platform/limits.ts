@@ -162,6 +162,9 @@ export const defaultLimits = {
   /** Constraints of one policy, and all of a token's policies as JSON: they travel in a header with each request. */
   constraintsPerPolicy: 50,
   tokenPolicyBytes: 6 * 1024,
+  /** Instructions that all regular expressions of a token compile to, and characters of a text that they match: the product is what a request costs at most. */
+  tokenPatternInstructions: 2_000,
+  rpcMatchChars: 512,
   /** How often a service token may be narrowed to another one. */
   tokenGenerations: 8,
   /** A public key stays this long after its last signature: longer than a token lasts. */

@@ -17,6 +17,7 @@ import {
 import { ApiError } from '../../platform/errors.ts';
 import { version } from '../../platform/version.ts';
 import type { GatewayDeps } from '../deps.ts';
+import { listRequest } from '../rpc-request.ts';
 import { callNamespaceTool } from './call-tool.ts';
 import { completeInNamespace } from './complete.ts';
 import { getNamespacePrompt } from './get-prompt.ts';
@@ -131,7 +132,12 @@ async function answerList(
     throw new ApiError('validation_error', { message: 'params.cursor: is unknown.' });
   }
   if (post.search && list === 'tools') return { tools: searchToolDefinitions(deps.limits) };
-  const { items, unavailable } = await listNamespace(deps, askedOf(post, params).caller, list);
+  const { items, unavailable } = await listNamespace(
+    deps,
+    askedOf(post, params).caller,
+    list,
+    listRequest(list),
+  );
   const { member, key } = lists[list];
   const named = Array.from(items, ([name, { definition }]) => ({ ...definition, [key]: name }));
   return { [member]: named, ...unavailableMeta(unavailable) };

@@ -4,6 +4,7 @@ import { callUpstream } from '../../upstream/call.ts';
 import { refuseWaiting } from '../answer-mcp.ts';
 import { askUpstream } from '../ask-upstream.ts';
 import type { GatewayDeps } from '../deps.ts';
+import { rpcRequest } from '../rpc-request.ts';
 import { type NamespaceCaller, reachVisible, whenReady } from './reach-visible.ts';
 
 /**
@@ -22,7 +23,13 @@ export async function askConnection(
 ): Promise<RpcAnswer> {
   const { transport, sessions } = deps;
   return whenReady(deps, caller, connectionId, async () => {
-    const reached = await reachVisible(deps, caller, connectionId, refuseWaiting(deps));
+    const reached = await reachVisible(
+      deps,
+      caller,
+      connectionId,
+      rpcRequest(method, params),
+      refuseWaiting(deps),
+    );
     const { callTimeoutMs } = reached.target.timeLimits;
     const signal = AbortSignal.any([caller.signal, AbortSignal.timeout(callTimeoutMs)]);
     const answer = await askUpstream(deps, reached, caller.signal, ({ target, connection }) =>

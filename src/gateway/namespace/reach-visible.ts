@@ -2,6 +2,7 @@ import { ApiError } from '../../platform/errors.ts';
 import { refuseWaiting } from '../answer-mcp.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { type Caller, type ReachedConnection, type RefuseWaiting, reach } from '../reach.ts';
+import type { RpcRequest } from '../rpc-request.ts';
 import { withVia } from '../via-target.ts';
 
 /** Who asks, with the Via header of what is sent upstream, and a signal that ends with the caller. */
@@ -11,16 +12,17 @@ export interface NamespaceCaller extends Caller {
 }
 
 /**
- * Makes sure that one of the connections that the caller sees can be called, with the hops that its request has come.
+ * Makes sure that one of the connections that the caller sees can be called with `request`, as `reach` does, with the hops that its request has come.
  * Throws ApiError `connection_not_found` for any other, and what `reach` throws.
  */
 export async function reachVisible(
   deps: GatewayDeps,
   caller: NamespaceCaller,
   connectionId: string,
+  request: RpcRequest | undefined,
   refuse: RefuseWaiting,
 ): Promise<ReachedConnection> {
-  return withVia(await reach(deps, caller, connectionId, refuse), caller.via);
+  return withVia(await reach(deps, caller, connectionId, request, refuse), caller.via);
 }
 
 /**
@@ -37,7 +39,7 @@ export async function whenReady<T>(
     return await work();
   } catch (error) {
     const waits = error instanceof ApiError && ['auth_required', 'input_required'].includes(error.code);
-    if (waits) await reachVisible(deps, caller, connectionId, refuseWaiting(deps));
+    if (waits) await reachVisible(deps, caller, connectionId, undefined, refuseWaiting(deps));
     throw error;
   }
 }

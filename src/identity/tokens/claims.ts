@@ -1,7 +1,9 @@
 import { hash } from 'node:crypto';
 import type { JWTPayload } from 'jose';
+import type { Limits } from '../../platform/limits.ts';
 import type { Principal } from '../principal.ts';
-import type { Policy } from './constraint.ts';
+import type { Policy, PolicyClaim } from './constraint.ts';
+import { RequestMatch } from './request-match.ts';
 
 /** Explicit typing: no other JWT signed with these keys passes for a service token (RFC 8725 §3.11). */
 export const tokenType = 'service-token+jwt';
@@ -16,12 +18,13 @@ export interface TokenClaims extends JWTPayload {
   /** Ids of the tokens that it was minted from, the first one first. */
   ancestors: string[];
   /** As `Principal.policies`. */
-  policies: Policy[];
+  policies: PolicyClaim[];
 }
 
 /** The principal behind a token with these claims, for whose API key `organizationId` is known. */
-export function principalOf(claims: TokenClaims, organizationId: string): Principal {
-  const { sub, jti, exp, ancestors, policies } = claims;
+export function principalOf(claims: TokenClaims, organizationId: string, limits: Limits): Principal {
+  const { sub, jti, exp, ancestors } = claims;
+  const policies = claims.policies.map((policy) => readClaim(policy, limits));
   return {
     kind: 'service_token',
     keyId: sub,
@@ -32,6 +35,18 @@ export function principalOf(claims: TokenClaims, organizationId: string): Princi
     expiresAt: exp * 1_000,
     identity: identityOf(sub, policies),
   };
+}
+
+/** The policies in the form that tokens carry. */
+export function claimsOf(policies: readonly Policy[]): PolicyClaim[] {
+  return JSON.parse(JSON.stringify(policies));
+}
+
+function readClaim(policy: PolicyClaim, { rpcMatchChars }: Limits): Policy {
+  return policy.map(({ rpcReqMatch, ...rest }) => ({
+    ...rest,
+    ...(rpcReqMatch && { rpcReqMatch: new RequestMatch(rpcReqMatch, rpcMatchChars) }),
+  }));
 }
 
 /** See `Principal.identity`. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { RequestMatch } from './request-match.ts';
 
 export const resources = ['connections', 'servers', 'namespaces', 'skills'] as const;
 export const operations = ['read', 'write', 'execute'] as const;
@@ -32,7 +33,15 @@ export const constraintSchema = z
           'Connections with all these pairs; of a list, with all pairs of one of its entries. Such a constraint is about connections alone.',
         examples: [{ userId: 'user123' }],
       }),
-    rpcReqMatch: z.record(z.string(), z.string()).optional().meta({ description: 'Not supported yet.' }),
+    rpcReqMatch: z
+      .record(z.string().max(200), z.string().max(500))
+      .refine((patterns) => Object.keys(patterns).length > 0, { message: 'must have at least one path' })
+      .optional()
+      .meta({
+        description:
+          'Dot paths into the JSON-RPC request, each with a regular expression (RE2) that its value has to match. Such a constraint is about executing alone.',
+        examples: [{ method: '^tools/call$', 'params.name': '^get_' }],
+      }),
     ttl: z
       .union([z.number(), z.string()])
       .optional()
@@ -52,7 +61,13 @@ export interface Constraint {
   operations?: readonly Operation[];
   /** Alternatives, each of pairs that all have to match. */
   metadata?: readonly Readonly<Record<string, string>>[];
+  rpcReqMatch?: RequestMatch;
 }
 
 /** What a token was minted with: one of its constraints has to match. */
 export type Policy = readonly Constraint[];
+
+/** A policy as it travels: JSON. */
+export type PolicyClaim = readonly (Omit<Constraint, 'rpcReqMatch'> & {
+  rpcReqMatch?: Readonly<Record<string, string>>;
+})[];

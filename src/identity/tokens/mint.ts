@@ -5,7 +5,7 @@ import { rowId } from '../../platform/ids.ts';
 import type { Limits } from '../../platform/limits.ts';
 import { Secret } from '../../platform/secret.ts';
 import type { Principal } from '../principal.ts';
-import { type TokenClaims, tokenIssuer, tokenType } from './claims.ts';
+import { claimsOf, type TokenClaims, tokenIssuer, tokenType } from './claims.ts';
 import type { ConstraintRequest, Policy } from './constraint.ts';
 import { readPolicy } from './read-policy.ts';
 import { type SigningKeys, signingAlgorithm } from './signing-keys.ts';
@@ -50,7 +50,7 @@ export async function mintToken(
     iat: now,
     exp,
     ancestors,
-    policies,
+    policies: claimsOf(policies),
   };
   const { kid, key } = await signingKeys.signer();
   const token = await new SignJWT(claims)
@@ -65,8 +65,16 @@ function narrow(policies: readonly Policy[], added: Policy | undefined, limits: 
   if (added === undefined || policies.some((policy) => JSON.stringify(policy) === text)) return [...policies];
   const all = [...policies, added];
   const bytes = Buffer.byteLength(JSON.stringify(all));
-  if (bytes <= limits.tokenPolicyBytes) return all;
-  throw new ApiError('validation_error', {
-    message: `policy: as JSON, with the policies of all tokens that this one descends from, it may have ${limits.tokenPolicyBytes} bytes; it has ${bytes}.`,
-  });
+  if (bytes > limits.tokenPolicyBytes) {
+    throw new ApiError('validation_error', {
+      message: `policy: as JSON, with the policies of all tokens that this one descends from, it may have ${limits.tokenPolicyBytes} bytes; it has ${bytes}.`,
+    });
+  }
+  const instructions = all.flat().reduce((sum, { rpcReqMatch }) => sum + (rpcReqMatch?.instructions ?? 0), 0);
+  if (instructions > limits.tokenPatternInstructions) {
+    throw new ApiError('validation_error', {
+      message: `policy: the regular expressions of rpcReqMatch, with those of all tokens that this one descends from, compile to ${instructions} instructions; they may have ${limits.tokenPatternInstructions}.`,
+    });
+  }
+  return all;
 }

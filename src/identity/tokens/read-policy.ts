@@ -2,6 +2,7 @@ import { ApiError } from '../../platform/errors.ts';
 import type { Limits } from '../../platform/limits.ts';
 import type { Constraint, ConstraintRequest, Policy } from './constraint.ts';
 import { durationMs } from './duration.ts';
+import { RequestMatch } from './request-match.ts';
 
 /**
  * The policy of a request in the form that tokens carry, and how long its token is to last: as long as the constraint
@@ -16,7 +17,10 @@ export function readPolicy(
     refuse('policy', `must have at most ${limits.constraintsPerPolicy} constraints`);
   }
   const ttlMs = Math.min(...request.map((constraint, index) => readTtl(constraint, index, limits)));
-  return { policy: sorted(request.map(readConstraint)), ttlMs };
+  return {
+    policy: sorted(request.map((constraint, index) => readConstraint(constraint, index, limits))),
+    ttlMs,
+  };
 }
 
 function readTtl({ ttl }: ConstraintRequest, index: number, { tokenDefaultMs, tokenMaxMs }: Limits): number {
@@ -31,10 +35,18 @@ function readTtl({ ttl }: ConstraintRequest, index: number, { tokenDefaultMs, to
 function readConstraint(
   { namespaces, resources, operations, metadata, rpcReqMatch }: ConstraintRequest,
   index: number,
+  limits: Limits,
 ): Constraint {
-  if (rpcReqMatch !== undefined) refuse(`policy.${index}.rpcReqMatch`, 'is not supported yet');
-  if (metadata !== undefined && resources !== undefined && !listOf(resources).includes('connections')) {
+  const field = `policy.${index}.rpcReqMatch`;
+  const excludesConnections = resources !== undefined && !listOf(resources).includes('connections');
+  if (metadata !== undefined && excludesConnections) {
     refuse(`policy.${index}.metadata`, 'fits connections only, which resources does not name');
+  }
+  if (rpcReqMatch !== undefined && excludesConnections) {
+    refuse(field, 'fits connections only, which resources does not name');
+  }
+  if (rpcReqMatch !== undefined && operations !== undefined && !listOf(operations).includes('execute')) {
+    refuse(field, 'fits execute only, which operations does not name');
   }
   return {
     ...(namespaces !== undefined && { namespaces: sorted(listOf(namespaces)) }),
@@ -43,7 +55,20 @@ function readConstraint(
     ...(metadata !== undefined && {
       metadata: sorted(listOf<Record<string, string>>(metadata).map(sortedKeys)),
     }),
+    ...(rpcReqMatch !== undefined && { rpcReqMatch: readRequestMatch(rpcReqMatch, field, limits) }),
   };
+}
+
+function readRequestMatch(patterns: Record<string, string>, field: string, limits: Limits): RequestMatch {
+  for (const [path, pattern] of Object.entries(patterns)) {
+    if (path.split('.').includes('')) refuse(`${field}.${path}`, 'must be names with dots between them');
+    try {
+      new RequestMatch({ [path]: pattern }, 0);
+    } catch (error) {
+      refuse(`${field}.${path}`, `is no regular expression of RE2: ${(error as Error).message}`);
+    }
+  }
+  return new RequestMatch(sortedKeys(patterns), limits.rpcMatchChars);
 }
 
 function listOf<T>(value: T | readonly T[]): readonly T[] {

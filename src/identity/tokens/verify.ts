@@ -58,7 +58,7 @@ export function createTokenVerifier({ store, signingKeys, clock, limits }: Token
       .where('id', '=', claims.sub)
       .executeTakeFirst();
     if (!key) throw ended('the API key that it descends from was revoked');
-    const principal = principalOf(claims, key.organization_id);
+    const principal = principalOf(claims, key.organization_id, limits);
     const revoked = await store.db
       .selectFrom('revoked_tokens')
       .select('token_id')

@@ -3,6 +3,7 @@ import { cleanText } from '../../../connections/inputs/field-text.ts';
 import type { RpcAnswer } from '../../../mcp/answer.ts';
 import type { Limits } from '../../../platform/limits.ts';
 import type { GatewayDeps } from '../../deps.ts';
+import { listRequest } from '../../rpc-request.ts';
 import { callNamespaceTool, type NamespaceCall } from '../call-tool.ts';
 import { findByName, unknownName } from '../find-item.ts';
 import { type ListedItem, listNamespace, unavailableMeta } from '../list-items.ts';
@@ -120,7 +121,7 @@ async function searchTools(
   caller: NamespaceCaller,
   { query, limit }: { query: string; limit: number },
 ): Promise<RpcAnswer> {
-  const { items, unavailable } = await listNamespace(deps, caller, 'tools');
+  const { items, unavailable } = await listNamespace(deps, caller, 'tools', listRequest('tools'));
   const ranked = await rankTools(items, query, deps.limits);
   const shown = ranked.slice(0, limit).map(([name, tool]) => brief(name, tool, deps.limits));
   return structured({ tools: shown, total: ranked.length }, unavailableMeta(unavailable));
@@ -139,7 +140,7 @@ function brief(
 }
 
 async function describeTool(deps: GatewayDeps, caller: NamespaceCaller, name: string): Promise<RpcAnswer> {
-  const found = await findByName(deps, caller, 'tools', name);
+  const found = await findByName(deps, caller, 'tools', name, listRequest('tools'));
   if (found.kind === 'error') return found;
   return structured({ tool: { ...found.listed.definition, name } });
 }
