@@ -8,6 +8,8 @@ import { createRenewer } from './connections/oauth/renew.ts';
 import { createObserver } from './connections/observe.ts';
 import { createResolver } from './connections/resolve.ts';
 import { createSetupTickets } from './connections/setup/ticket.ts';
+import { openHolder } from './connections/uplink/holder.ts';
+import { createPairings } from './connections/uplink/pairings.ts';
 import { createCourier } from './connections/webhooks/deliver.ts';
 import { LiveSessions } from './gateway/bridge/live-sessions.ts';
 import { createSessionMail } from './gateway/bridge/session-mail.ts';
@@ -42,12 +44,16 @@ import { defaultLimits, type Limits } from './platform/limits.ts';
 import type { Logger } from './platform/logger.ts';
 import type { Secret } from './platform/secret.ts';
 import { openStore } from './platform/store/store.ts';
+import { createHub } from './uplink/hub.ts';
 import { ChangeFeed } from './upstream/change-feed.ts';
 import { Circuits } from './upstream/circuits.ts';
+import { createOwnSessions } from './upstream/own-sessions.ts';
 import { createSessionLeases } from './upstream/session-leases.ts';
 import { createSessionPool } from './upstream/sessions.ts';
-import { createOwnSessions } from './upstream/sse/own-sessions.ts';
+import { introduceSse } from './upstream/sse/open-session.ts';
 import { createSsePool } from './upstream/sse/pool.ts';
+import { LocalBus } from './upstream/uplink/bus.ts';
+import { createUplinkSessions } from './upstream/uplink/sessions.ts';
 
 /** The running program, as `main.ts` and the tests hold it. */
 export interface Patchbay {
@@ -107,9 +113,23 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     // Upstream and connections: reaching servers, and knowing how they are.
     const transport = { dispatcher, limits };
     const feed = new ChangeFeed();
-    const leases = createSessionLeases(transport, clock, feed);
-    const sse = createSsePool(transport, clock, createOwnSessions(transport, clock));
-    const sessions = createSessionPool(transport, clock, leases, sse);
+    const holder = await openHolder({ store, clock, limits, log, stopping: stop.signal });
+    const bus = new LocalBus(holder.id);
+    const leases = createSessionLeases(transport, clock, feed, bus);
+    const ownOverSse = createOwnSessions((...rest) => introduceSse(transport, ...rest), limits, clock);
+    const ownInTunnels = createOwnSessions(
+      async (target, client, onMessage, deadline) => {
+        const session = await bus.open(target, client, true, deadline);
+        await session.listen(onMessage);
+        return session;
+      },
+      limits,
+      clock,
+    );
+    const sessions = createSessionPool(transport, clock, leases, {
+      sse: createSsePool(transport, clock, ownOverSse),
+      uplink: createUplinkSessions(bus, ownInTunnels, limits),
+    });
     const circuits = new Circuits(clock, limits);
     const courier = createCourier({ store, keyring, clock, limits, log, transport, stopping: stop.signal });
     const oauth = {
@@ -138,6 +158,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     const healer = createHealer(connections);
     const resolver = createResolver(connections, credentials);
     const observer = createObserver(connections, healer, resolver);
+    const pairings = createPairings({ ...base, hub: createHub(clock, limits), bus, feed, holder });
 
     // Gateway: the data plane.
     const deadlines = new Deadlines(clock);
@@ -179,6 +200,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       authenticator,
       signingKeys,
       namespaces,
+      pairings,
       allowList,
       tickets,
       browsers,
@@ -204,13 +226,14 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
         for (const socket of unused) socket.destroy();
         streams.closeAll();
         const cutOff = setTimeout(() => app.server.closeAllConnections(), limits.drainMs);
-        await app.close();
+        await Promise.all([app.close(), pairings.drain()]);
         clearInterval(idle);
         clearTimeout(cutOff);
         stop.abort(new Error('the program stops'));
         await healer.settled();
         await renewer.settled();
         await courier.settled();
+        await holder.close();
         await observer.settled();
         gateway.suspended.close();
         await sessions.close();
@@ -234,6 +257,7 @@ function trackUnusedSockets(server: Server): ReadonlySet<Socket> {
     socket.once('close', () => unused.delete(socket));
   });
   server.on('request', ({ socket }) => unused.delete(socket));
+  server.on('upgrade', ({ socket }) => unused.delete(socket));
   return unused;
 }
 

@@ -42,6 +42,8 @@ export interface Connection {
   namespace: string;
   id: string;
   name: string;
+  transport: 'http' | 'uplink';
+  /** Empty for an uplink, which has no address. */
   mcpUrl: string;
   metadata: Record<string, unknown> | null;
   iconUrl: string | null;
@@ -61,6 +63,8 @@ export interface Connection {
   /** Setup tickets and logins of an older epoch are void. */
   setupEpoch: number;
   settings: ConnectionSettings;
+  /** The process that holds the tunnel of an uplink; null while none does. */
+  uplinkHolder: string | null;
   createdAt: number;
 }
 
@@ -74,6 +78,7 @@ export function fromRow(row: Selectable<ConnectionRow>): Connection {
     namespace: row.namespace,
     id: row.id,
     name: row.name,
+    transport: row.transport as Connection['transport'],
     mcpUrl: row.mcp_url ?? '',
     metadata: row.metadata === null ? null : JSON.parse(row.metadata),
     iconUrl: row.icon_url,
@@ -94,6 +99,7 @@ export function fromRow(row: Selectable<ConnectionRow>): Connection {
       idleTimeoutMs: row.idle_timeout_ms,
       maxCallMs: row.max_call_ms,
     },
+    uplinkHolder: row.uplink_holder,
     createdAt: row.created_at,
   };
 }
@@ -106,8 +112,8 @@ export function present(
   const view: ConnectionView = {
     connectionId: connection.id,
     name: connection.name,
-    transport: 'http',
-    mcpUrl: connection.mcpUrl,
+    transport: connection.transport,
+    mcpUrl: connection.transport === 'uplink' ? null : connection.mcpUrl,
     metadata: connection.metadata,
     iconUrl: connection.iconUrl,
     createdAt: new Date(connection.createdAt).toISOString(),

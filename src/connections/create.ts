@@ -8,7 +8,7 @@ import type { CredentialedDeps } from './credentials.ts';
 import { staleKey } from './deps.ts';
 import type { MetadataGuard } from './metadata-guard.ts';
 import { indexMetadata } from './metadata-index.ts';
-import { adoptSession, probe, releaseSession } from './probe.ts';
+import { adoptSession, type Finding, probe, releaseSession } from './probe.ts';
 import { type CheckedRequest, type ConnectionRequest, checkRequest, refuseMock } from './request.ts';
 import { sealHeaders } from './sealed-headers.ts';
 import { settle } from './settle.ts';
@@ -32,7 +32,7 @@ export async function createConnection(
 
 /**
  * Probes the upstream, then stores the connection with what the probe found: a row never shows a state that
- * nobody observed. Returns undefined if the id was taken meanwhile. Throws ApiError `validation_error` without
+ * nobody observed. An uplink is `disconnected` until a machine pairs with it. Returns undefined if the id was taken meanwhile. Throws ApiError `validation_error` without
  * a URL, `namespace_not_found` if the namespace was deleted meanwhile.
  */
 export async function insertConnection(
@@ -42,7 +42,8 @@ export async function insertConnection(
   checked: CheckedRequest,
 ): Promise<Connection | undefined> {
   const { store, keyring, clock, sessions } = deps;
-  if (checked.mcpUrl === undefined) {
+  const isUplink = checked.transport === 'uplink';
+  if (checked.mcpUrl === undefined && !isUplink) {
     throw new ApiError('validation_error', { message: 'mcpUrl: is required to create a connection.' });
   }
   // The namespace as it is now: one that is deleted and made again during the probe is another one.
@@ -53,26 +54,29 @@ export async function insertConnection(
   const sealed_headers = await sealHeaders(keyring, namespace, uid, headers).catch((error: unknown) => {
     throw isMissingReference(error) ? new ApiError('namespace_not_found') : error;
   });
-  const finding = await probe(deps, {
-    uid,
-    version: 1,
-    namespace,
-    mcpUrl: checked.mcpUrl,
-    headers,
-    inputs: null,
-    grant: undefined,
-    known: undefined,
-    wasRefused: false,
-    mayRegister: true,
-  });
+  const finding =
+    checked.mcpUrl === undefined
+      ? notYetPaired(clock.now())
+      : await probe(deps, {
+          uid,
+          version: 1,
+          namespace,
+          mcpUrl: checked.mcpUrl,
+          headers,
+          inputs: null,
+          grant: undefined,
+          known: undefined,
+          wasRefused: false,
+          mayRegister: true,
+        });
   const now = clock.now();
   const row = {
     uid,
     namespace,
     id,
     name: checked.name ?? id,
-    transport: 'http',
-    mcp_url: checked.mcpUrl,
+    transport: isUplink ? 'uplink' : 'http',
+    mcp_url: checked.mcpUrl ?? null,
     metadata: checked.metadata ? JSON.stringify(checked.metadata) : null,
     sealed_headers,
     target_version: 1,
@@ -102,6 +106,12 @@ export async function insertConnection(
     if (isMissingReference(error)) throw new ApiError('namespace_not_found');
     throw error;
   }
+}
+
+/** A new uplink: there is nothing to probe until a machine pairs with it. */
+function notYetPaired(at: number): Finding {
+  const nothing = { learned: undefined, inputs: undefined, login: undefined, fault: undefined };
+  return { status: { state: 'disconnected' }, at, ...nothing };
 }
 
 function findNamespace(db: Kysely<Tables>, name: string) {

@@ -1,5 +1,5 @@
 import { type CredentialsRefused, UpstreamFault } from '../upstream/fault.ts';
-import type { Target } from '../upstream/target.ts';
+import { createUplinkTarget, type Target } from '../upstream/target.ts';
 import type { Connection } from './connection.ts';
 import { timeLimitsOf } from './connection-settings.ts';
 import type { ConnectionsDeps } from './deps.ts';
@@ -66,9 +66,13 @@ export function createCredentials(deps: ConnectionsDeps, renewer: Renewer): Cred
     ]);
     const accessToken = grant?.accessToken;
     const timeLimits = timeLimitsOf(settings, limits);
+    const target =
+      connection.transport === 'uplink'
+        ? createUplinkTarget(uid, version, connection.uplinkHolder, timeLimits)
+        : makeTarget({ uid, version, mcpUrl, headers, inputs, accessToken, timeLimits });
     return {
       connection,
-      target: makeTarget({ uid, version, mcpUrl, headers, inputs, accessToken, timeLimits }),
+      target,
       headers,
       grant,
       renewAt: renewAtOf(grant),

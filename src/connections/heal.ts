@@ -106,6 +106,8 @@ export function createHealer(deps: CredentialedDeps): Healer {
     if (!row) return;
     const connection = fromRow(row);
     const { probeClaim, probeAt, status } = connection;
+    // Its status is that of its tunnel.
+    if (connection.transport === 'uplink') return;
     // Its user must act first; only a login that was just completed asks for a probe (finish-login.ts).
     if (isWaiting(status) && probeAt === null) return;
     if (circuits.pausedMs(uid) > 0) return putOff(connection);

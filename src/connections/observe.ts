@@ -8,7 +8,8 @@ import { findingColumns, storeFinding } from './store-finding.ts';
 
 /**
  * Keeps the status true: whoever hears from an upstream says so here, without waiting for the write.
- * The newest evidence wins, and evidence about an older URL or older headers does not count.
+ * The newest evidence wins, and evidence about an older URL or older headers does not count. The status of an uplink is
+ * that of its tunnel, whatever its server says.
  */
 export interface Observer {
   /** The upstream answered as an MCP server does. */
@@ -45,13 +46,14 @@ export function createObserver(deps: ConnectionsDeps, healer: Healer, resolver: 
   return {
     succeeded(connection) {
       deps.circuits.succeeded(connection.uid);
+      if (connection.transport === 'uplink') return;
       // The call may have begun before somebody else changed the status, so what it knew then does not count.
       if (resolver.peek(connection)?.status.state === 'connected') return;
       inBackground(store(connection, { state: 'connected' }));
     },
     failed(connection, fault) {
       deps.circuits.failed({ uid: connection.uid, version: connection.targetVersion }, fault);
-      if (fault.kind === 'busy') return;
+      if (fault.kind === 'busy' || connection.transport === 'uplink') return;
       if (!fault.decisive) {
         inBackground(healer.probeNow(connection));
         return;
@@ -59,6 +61,7 @@ export function createObserver(deps: ConnectionsDeps, healer: Healer, resolver: 
       inBackground(store(connection, { state: 'error', message: fault.message }));
     },
     doubted(connection) {
+      if (connection.transport === 'uplink') return;
       inBackground(healer.probeNow(connection));
     },
     async settled() {

@@ -6,7 +6,10 @@ import { mockSchema } from './connection.ts';
 
 /** What create and set take (api.md §3.2). Fields of later features are known here, to be refused by name. */
 export const connectionRequestSchema = z.strictObject({
-  transport: z.enum(['http', 'uplink']).optional(),
+  transport: z
+    .enum(['http', 'uplink'])
+    .optional()
+    .meta({ description: 'For an uplink, a server on some other machine pairs with it; it has no mcpUrl.' }),
   mcpUrl: z
     .url()
     .optional()
@@ -34,6 +37,7 @@ export type ConnectionRequest = z.infer<typeof connectionRequestSchema>;
 
 /** A request whose every field was judged. undefined means: keep what is stored. */
 export interface CheckedRequest {
+  transport: 'http' | 'uplink' | undefined;
   mcpUrl: string | undefined;
   name: string | undefined;
   metadata: Record<string, unknown> | undefined;
@@ -44,18 +48,25 @@ export interface CheckedRequest {
  * Checks what a schema cannot say. Throws ApiError `validation_error`, naming the field and never its value.
  */
 export function checkRequest(request: ConnectionRequest, limits: Limits): CheckedRequest {
-  if (request.transport === 'uplink') refuse('transport', 'uplink connections are not supported yet');
   if (request.server !== undefined) refuse('server', 'registry servers are not supported yet; give mcpUrl');
   if (request.source !== undefined) refuse('source', 'hosted modules are not supported yet; give mcpUrl');
   if (request.name !== undefined && !isStorableText(request.name)) {
     refuse('name', 'must not contain control characters');
   }
+  if (request.transport === 'uplink') checkUplink(request);
   return {
+    transport: request.transport,
     mcpUrl: request.mcpUrl === undefined ? undefined : checkUrl(request.mcpUrl, limits),
     name: request.name,
     metadata: request.metadata === undefined ? undefined : checkMetadata(request.metadata, limits),
     headers: request.headers === undefined ? undefined : checkHeaders(request.headers, limits),
   };
+}
+
+/** What belongs to a server that is called at an address. */
+function checkUplink({ mcpUrl, headers }: ConnectionRequest): void {
+  if (mcpUrl !== undefined) refuse('mcpUrl', 'an uplink has none; leave it out');
+  if (headers !== undefined) refuse('headers', 'an uplink has none; leave it out');
 }
 
 /** Mock mode counts at creation only; later it is ignored (design §8). */

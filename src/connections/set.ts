@@ -14,10 +14,11 @@ import { sealHeaders } from './sealed-headers.ts';
 import { settle } from './settle.ts';
 import { isWaiting } from './status.ts';
 import { findingColumns, storeFinding } from './store-finding.ts';
+import { setUplink } from './uplink/set.ts';
 
 /**
  * Creates or updates the connection `id`. `headers` and `metadata` replace the stored value as a whole, what is
- * left out stays, and every set probes (design §8, PUT). `created` tells 201 from 200.
+ * left out stays, and every set probes (design §8, PUT) what has an address. `created` tells 201 from 200.
  * Throws ApiError `validation_error`, `url_mismatch`, `conflict`, and what `guard` throws.
  */
 export async function setConnection(
@@ -39,6 +40,11 @@ export async function setConnection(
     }
     guard.is(stored.metadata);
     if (checked.metadata !== undefined) guard.becomes(checked.metadata);
+    requireSameTransport(stored, checked);
+    if (stored.transport === 'uplink') {
+      const connection = await setUplink(deps, stored, checked, guard);
+      return connection && { connection, created: false };
+    }
     if (checked.mcpUrl !== undefined) requireSameUrl(stored, checked.mcpUrl);
     const opened = await deps.credentials.open(stored);
     const connection = await updateConnection(deps, opened, checked, attempt, 'caller', guard);
@@ -159,6 +165,15 @@ async function updateConnection(
 function stillWaiting({ status, login }: Connection, finding: Finding): Finding {
   const isStepUp = status.state === 'auth_required' && login !== null && login.stepUps > 0;
   return isStepUp ? { ...finding, status, login, fault: undefined } : finding;
+}
+
+/** Throws ApiError `url_mismatch`: a server behind a tunnel is another upstream than one at an address. */
+function requireSameTransport(stored: Connection, { transport, mcpUrl }: CheckedRequest): void {
+  const wanted = transport ?? (mcpUrl === undefined ? stored.transport : 'http');
+  if (wanted === stored.transport) return;
+  throw new ApiError('url_mismatch', {
+    message: `Connection "${stored.id}" exists with transport "${stored.transport}". Delete it first.`,
+  });
 }
 
 /** Throws ApiError `url_mismatch`. While inputs are required the query may change: some of them go there (api.md §4). */

@@ -14,7 +14,7 @@ const credentialProfileSchema = z
 
 /**
  * The last known state of a connection (seed: ConnectionStatus). Stored without URLs: a setup ticket is made for each
- * reader (setup/ticket.ts). `disconnected` belongs to uplinks; nothing sets it yet.
+ * reader (setup/ticket.ts). `disconnected` belongs to uplinks alone: no machine is paired.
  */
 export const statusSchema = z
   .discriminatedUnion('state', [

@@ -26,7 +26,8 @@ export type RefuseWaiting = (connection: Connection, status: WaitingStatus) => A
 
 /**
  * Finds a connection and makes sure that the caller may execute `request` there, and that it can be called; undefined is
- * for what sends nothing of the caller's. One that never answered a probe is probed now. Throws ApiError: `connection_not_found`, `forbidden`, what `refuse` makes of a status that waits for the user,
+ * for what sends nothing of the caller's. One that never answered a probe is probed now, but for an uplink without a tunnel.
+ * Throws ApiError: `connection_not_found`, `forbidden`, `uplink_offline`, what `refuse` makes of a status that waits for the user,
  * `upstream_failed` with the stored message if it still does not answer.
  */
 export function reach(
@@ -84,6 +85,7 @@ async function reachSlowly(
     const fresh = await withTruth(deps, connection, () => deps.credentials.openFresh(connection));
     return fresh ? ready(fresh, refuse) : refuseCurrent(deps, connection, refuse);
   }
+  if (connection.transport === 'uplink') throw new ApiError('uplink_offline', { retryable: true });
   deps.circuits.enter(found.target, found);
   await deps.healer.probeNow(connection);
   const probed = await deps.resolver.resolve(caller.namespace, id);

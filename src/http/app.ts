@@ -30,6 +30,8 @@ import { setupPageRoutes } from './setup/setup-page.ts';
 import { createTokenRoute } from './tokens/create-token.ts';
 import { jwksRoute } from './tokens/jwks.ts';
 import { revokeTokenRoute } from './tokens/revoke-token.ts';
+import { pairRoute } from './uplink/pair.ts';
+import { isWebSocketUpgrade } from './uplink/upgrades.ts';
 
 /** Builds the one origin: every API, and what guards it. Not yet listening. */
 export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<App> {
@@ -41,7 +43,11 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: limits.restBodyBytes,
     requestTimeout: limits.requestReceiveMs,
-    http: { headersTimeout: limits.requestReceiveMs, connectionsCheckingInterval: limits.requestCheckMs },
+    http: {
+      headersTimeout: limits.requestReceiveMs,
+      connectionsCheckingInterval: limits.requestCheckMs,
+      shouldUpgradeCallback: isWebSocketUpgrade,
+    },
     keepAliveTimeout: limits.downstreamKeepAliveMs,
     forceCloseConnections: 'idle',
     return503OnClosing: false,
@@ -85,6 +91,7 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
   setupPageRoutes(app, deps);
   oauthCallbackRoute(app, deps);
   clientMetadataRoute(app, deps);
+  pairRoute(app, deps);
   await app.register(async (scope: App) => connectRoutes(scope, deps), { prefix: '/connect' });
   namespaceEndpointRoutes(app, deps);
   protectedResourceRoutes(app, publicUrl);

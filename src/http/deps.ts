@@ -9,6 +9,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { AuditEntry } from '../audit/entry.ts';
 import type { AuditLog } from '../audit/log.ts';
 import type { SetupTickets } from '../connections/setup/ticket.ts';
+import type { Pairings } from '../connections/uplink/pairings.ts';
 import type { GatewayDeps } from '../gateway/deps.ts';
 import type { Authenticator } from '../identity/authenticate.ts';
 import type { NamespaceDirectory } from '../identity/namespaces.ts';
@@ -24,6 +25,7 @@ export interface HttpDeps extends GatewayDeps {
   authenticator: Authenticator;
   signingKeys: SigningKeys;
   namespaces: NamespaceDirectory;
+  pairings: Pairings;
   allowList: AllowList;
   tickets: SetupTickets;
   browsers: BrowserGuard;

@@ -174,6 +174,13 @@ export const errorTable = {
     when: 'The name is taken.',
     remedy: 'Choose another name.',
   },
+  uplink_in_use: {
+    status: 409,
+    rpc: 40904,
+    message: 'Another session is paired with this uplink. Take it over with ?force=1.',
+    when: 'A machine pairs with an uplink that has a live tunnel.',
+    remedy: 'End the other session, or pair with `?force=1`, which ends it.',
+  },
   conflict: {
     status: 409,
     rpc: 40903,
@@ -230,6 +237,13 @@ export const errorTable = {
     when: 'The upstream answered 429, or 503 with `Retry-After`, just now or to a call before; or as many calls, streams or sessions wait for it as may.',
     remedy: 'Wait for `Retry-After`, or a moment.',
   },
+  upgrade_required: {
+    status: 426,
+    rpc: 42601,
+    message: 'This address takes WebSocket connections only.',
+    when: 'The pairing address of an uplink got a request that is no WebSocket handshake.',
+    remedy: 'Pair with `patchbay uplink`, or open a WebSocket.',
+  },
   head_too_large: {
     status: 431,
     rpc: 43101,
@@ -272,6 +286,21 @@ export const errorTable = {
     when: 'Call after call did not get as far as an answer (refused, reset, timed out, 502, 503, 504), so for a moment none is made.',
     remedy:
       'Wait for `Retry-After`: then one call tries. The status of the connection says what is wrong; a PUT tries at once.',
+  },
+  uplink_offline: {
+    status: 503,
+    rpc: 50303,
+    message: 'The uplink is not connected: no machine is paired with it.',
+    when: 'A connection with `transport: "uplink"` was called while no machine is paired with it. The call did not run.',
+    remedy: 'Start `patchbay uplink` (or `smithery mcp add`) on the machine of the server.',
+  },
+  uplink_elsewhere: {
+    status: 503,
+    rpc: 50304,
+    message:
+      'The tunnel of this uplink is held by another process of this installation, and calls do not travel between processes yet.',
+    when: 'Several processes share the database, and the call came to another one than the uplink is paired with. The call did not run.',
+    remedy: 'Send calls and pairings to one process.',
   },
   shutting_down: {
     status: 503,

@@ -146,6 +146,23 @@ export const defaultLimits = {
   /** How much of an answer to a POST in it is drained to keep its socket. */
   sseDrainedBytes: 16 * 1024,
 
+  /** Largest message of an uplink, and how much may wait to be sent through its tunnel. */
+  uplinkFrameBytes: 16 * 1024 * 1024,
+  uplinkBufferedBytes: 32 * 1024 * 1024,
+  /** Requests of one tunnel that wait for their answer. */
+  uplinkRequests: 1_000,
+  /** Messages of its server that a caller has not taken yet; more are dropped. */
+  uplinkUnheard: 2_000,
+  /** How often a tunnel is asked whether it is still there: one that says nothing for as long is cut. */
+  uplinkPingMs: 10_000,
+  /** How long its closing handshake may take before the socket is cut. */
+  uplinkCloseMs: 2_000,
+  /** How long to wait for the answer to initialize before it is asked again: at first, and at most. */
+  uplinkInitializeMinMs: 250,
+  uplinkInitializeMaxMs: 5_000,
+  /** How long a process that is not heard of still counts as the holder of its tunnels. */
+  uplinkLeaseMs: 15_000,
+
   /** Lists of each kind (tools, prompts, …) remembered by one process, and for how long. */
   listCacheEntries: 2_000,
   listCacheMs: 60_000,

@@ -10,6 +10,7 @@ import { shownPath, type Target } from './target.ts';
  * - `timeout`, `cut_off`, `server_error`: one call failed; whether the upstream is well, a probe must tell
  * - `wrong_answer`: whatever lives there, it is no MCP server at that address
  * - `refused_credentials`: 401 or 403
+ * - `offline`: nobody is paired with the uplink here, so the call did not run
  * - `busy`: 429, or 503 with Retry-After, which says nothing against it
  */
 export type FaultKind =
@@ -19,6 +20,7 @@ export type FaultKind =
   | 'server_error'
   | 'wrong_answer'
   | 'refused_credentials'
+  | 'offline'
   | 'busy';
 
 /** Statuses by which a proxy, or the server's host, says that the server behind it was not reached (RFC 9110 §15.6). */

@@ -9,7 +9,7 @@ import { initializeSse } from './sse/open-session.ts';
 import { BadEndpoint, openEventStream } from './sse/open-stream.ts';
 import type { Target } from './target.ts';
 
-/** What an upstream speaks, as a probe found it. At least one of the three is there. */
+/** What an upstream speaks, as a probe found it, or a pairing. At least one of the four is there. */
 export interface Protocol {
   /** Newest modern revision that both sides speak. */
   modern?: string;
@@ -17,6 +17,8 @@ export interface Protocol {
   legacy?: string;
   /** The same over HTTP+SSE, the transport of 2024-11-05: only where the server speaks nothing newer. */
   sse?: string;
+  /** A legacy server behind the tunnel of an uplink; what it agreed on is known where the tunnel is. */
+  uplink?: true;
   /** When it was learned (epoch milliseconds): a server may speak another era tomorrow. */
   learnedAt?: number;
 }

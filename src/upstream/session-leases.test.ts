@@ -5,12 +5,18 @@ import { until } from '../../test/fixtures/until.ts';
 import { ChangeFeed } from './change-feed.ts';
 import type { UpstreamMessage } from './legacy-session.ts';
 import { createSessionLeases, type SessionLeases } from './session-leases.ts';
+import { LocalBus } from './uplink/bus.ts';
 
 let rig: SseRig;
 let leases: SessionLeases;
 beforeEach(async () => {
   rig = await startSseRig();
-  leases = createSessionLeases(rig.transport(), new StandingClock(), new ChangeFeed());
+  leases = createSessionLeases(
+    rig.transport(),
+    new StandingClock(),
+    new ChangeFeed(),
+    new LocalBus('proc_1'),
+  );
 });
 afterEach(async () => {
   await leases.close();

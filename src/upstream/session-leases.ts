@@ -7,6 +7,7 @@ import type { LegacyClient, LegacySession, SessionRequest, UpstreamMessage } fro
 import type { Protocol } from './negotiate.ts';
 import { openSseSession } from './sse/open-session.ts';
 import type { Target } from './target.ts';
+import type { UplinkBus } from './uplink/bus.ts';
 
 /** A session on loan, for one call or one stream. */
 export interface Lease {
@@ -55,7 +56,12 @@ interface Kept {
 }
 
 /** Builds the leases of this process. Every minute it ends sessions idle for `upstreamSessionIdleMs`. */
-export function createSessionLeases(transport: Transport, clock: Clock, feed: ChangeFeed): SessionLeases {
+export function createSessionLeases(
+  transport: Transport,
+  clock: Clock,
+  feed: ChangeFeed,
+  bus: UplinkBus,
+): SessionLeases {
   const { limits } = transport;
   const kept = new Set<Kept>();
   const opening = new Map<string, Promise<Kept>>();
@@ -72,6 +78,14 @@ export function createSessionLeases(transport: Transport, clock: Clock, feed: Ch
     void entry.session.close();
   }
 
+  function openAs(protocol: Protocol, target: Target, client: LegacyClient): Promise<LegacySession> {
+    const deadline = AbortSignal.timeout(limits.probeMs);
+    // The feed is told of changes by the tunnel itself, once for all sessions.
+    if (protocol.uplink) return bus.open(target, client, false, deadline);
+    const openSession = protocol.sse === undefined ? openHttpSession : openSseSession;
+    return openSession(transport, target, client, deadline);
+  }
+
   async function open(
     target: Target,
     protocol: Protocol,
@@ -79,8 +93,7 @@ export function createSessionLeases(transport: Transport, clock: Clock, feed: Ch
     key: string,
     isShared: boolean,
   ): Promise<Kept> {
-    const openSession = protocol.sse === undefined ? openHttpSession : openSseSession;
-    const session = await openSession(transport, target, client, AbortSignal.timeout(limits.probeMs));
+    const session = await openAs(protocol, target, client);
     const entry: Kept = {
       key,
       target,

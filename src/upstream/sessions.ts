@@ -73,7 +73,7 @@ export function createSessionPool(
   transport: Transport,
   clock: Clock,
   leases: SessionLeases,
-  sse: LinkSessions,
+  links: { sse: LinkSessions; uplink: LinkSessions },
 ): SessionPool {
   const sessions = new Map<string, PooledSession>();
   const opening = new Map<string, Promise<PooledSession>>();
@@ -146,7 +146,7 @@ export function createSessionPool(
   }
 
   return {
-    link: (protocol) => (protocol.sse === undefined ? undefined : sse),
+    link: ({ sse, uplink }) => (uplink ? links.uplink : sse === undefined ? undefined : links.sse),
     find(target, revision) {
       const session = sessions.get(key(target, revision));
       if (!session) return undefined;
@@ -183,14 +183,14 @@ export function createSessionPool(
     },
     drop: forget,
     forget(uid) {
-      sse.forget(uid);
+      for (const link of Object.values(links)) link.forget(uid);
       for (const [name, { target }] of sessions) if (target.uid === uid) sessions.delete(name);
       void leases.end(uid);
     },
     uniqueId: () => `${idPrefix}${(lastId++).toString(36)}`,
     isLost: ({ target, headers }) => isSessionLost(transport, target, headers),
     async end(uid, belowVersion = Number.POSITIVE_INFINITY) {
-      sse.end(uid, belowVersion);
+      for (const link of Object.values(links)) link.end(uid, belowVersion);
       const ended = new Set(
         [...sessions.values()].filter(({ target }) => target.uid === uid && target.version < belowVersion),
       );
@@ -198,7 +198,7 @@ export function createSessionPool(
     },
     async close() {
       sweep();
-      sse.close();
+      for (const link of Object.values(links)) link.close();
       await Promise.all([leases.close(), ...[...new Set(sessions.values())].map(endSession)]);
     },
   };

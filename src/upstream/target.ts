@@ -1,4 +1,4 @@
-import type { Secret } from '../platform/secret.ts';
+import { Secret } from '../platform/secret.ts';
 
 /** How long a call may take, in milliseconds. */
 export interface TimeLimits {
@@ -24,6 +24,8 @@ export interface Target {
   headers: Secret<readonly string[]>;
   /** As set for the connection, else the defaults. Not part of the version: sessions outlast a change. */
   timeLimits: TimeLimits;
+  /** Only of an uplink: the process that holds its tunnel, as stored; null for none. */
+  uplinkHolder?: string | null;
 }
 
 /** Splits `mcpUrl` once, so that the data path does not parse it per call. */
@@ -36,6 +38,24 @@ export function createTarget(
 ): Target {
   const url = new URL(mcpUrl);
   return { uid, version, origin: url.origin, path: url.pathname + url.search, headers, timeLimits };
+}
+
+/** The target of an uplink, which has no address: its tunnel is found by the connection. */
+export function createUplinkTarget(
+  uid: string,
+  version: number,
+  uplinkHolder: string | null,
+  timeLimits: TimeLimits,
+): Target {
+  return {
+    uid,
+    version,
+    origin: `uplink:${uid}`,
+    path: '',
+    headers: new Secret([]),
+    timeLimits,
+    uplinkHolder,
+  };
 }
 
 /** The path without its query, for messages: a query may hold a key. */

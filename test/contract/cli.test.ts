@@ -1,7 +1,8 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startPatchbay, type TestPatchbay } from '../fixtures/patchbay.ts';
+import { until } from '../fixtures/until.ts';
 import { legacyServer, startUpstream, type Upstream } from '../fixtures/upstream.ts';
 
 const cli = fileURLToPath(new URL('../../node_modules/.bin/smithery', import.meta.url));
@@ -22,6 +23,16 @@ afterAll(async () => {
   await upstream?.stop();
 });
 
+const env = (apiKey = pb.key) => ({
+  PATH: process.env.PATH,
+  HOME: pb.dataDir,
+  SMITHERY_CONFIG_PATH: pb.dataDir,
+  SMITHERY_BASE_URL: pb.url,
+  SMITHERY_CONNECT_BASE_URL: pb.url,
+  SMITHERY_UPLINK_BASE_URL: pb.url,
+  SMITHERY_API_KEY: apiKey,
+});
+
 interface Output {
   code: number;
   stdout: string;
@@ -29,19 +40,31 @@ interface Output {
 }
 
 function smithery(args: string[], apiKey = pb.key): Promise<Output> {
-  const env = {
-    PATH: process.env.PATH,
-    HOME: pb.dataDir,
-    SMITHERY_CONFIG_PATH: pb.dataDir,
-    SMITHERY_BASE_URL: pb.url,
-    SMITHERY_CONNECT_BASE_URL: pb.url,
-    SMITHERY_API_KEY: apiKey,
-  };
   return new Promise((resolve) => {
-    execFile(cli, args, { env, cwd: pb.dataDir }, (error, stdout, stderr) => {
+    execFile(cli, args, { env: env(apiKey), cwd: pb.dataDir }, (error, stdout, stderr) => {
       resolve({ code: error ? Number(error.code ?? 1) : 0, stdout, stderr });
     });
   });
+}
+
+/** Runs `mcp add` for the upstream, which makes an uplink of it, as long as it lasts. */
+function startUplink(id: string, ...more: string[]) {
+  const child = spawn(cli, ['mcp', 'add', upstream.url, '--id', id, ...more], {
+    env: env(),
+    cwd: pb.dataDir,
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk) => {
+      output += chunk;
+    });
+  }
+  const ended = new Promise<number | null>((resolve) => child.once('close', resolve));
+  return { process: child, output: () => output, ended };
+}
+
+async function connection(id: string): Promise<Record<string, unknown>> {
+  return (await (await pb.request(`/default/${id}`)).json()) as Record<string, unknown>;
 }
 
 describe("the vendor's command line", () => {
@@ -72,9 +95,25 @@ describe("the vendor's command line", () => {
     expect(JSON.parse((await smithery(['mcp', 'remove', 'far'])).stdout)).toEqual({ removed: ['far'] });
   });
 
-  test('is told that uplinks are not supported yet', async () => {
-    const { stdout, stderr } = await smithery(['mcp', 'add', upstream.url, '--id', 'local']);
-    expect(stdout + stderr).toContain('uplink connections are not supported yet');
+  test('pairs a local server as an uplink, is replaced by force, and deletes it at Ctrl-C', async () => {
+    const first = startUplink('local');
+    await until(async () => (await connection('local')).serverInfo);
+    expect(await connection('local')).toMatchObject({
+      transport: 'uplink',
+      mcpUrl: null,
+      status: { state: 'connected' },
+    });
+    const called = await smithery(['tool', 'call', 'local', 'repo.search', '{"q":"near"}']);
+    expect(called.stdout).toContain('near');
+    const second = await smithery(['mcp', 'add', upstream.url, '--id', 'local']);
+    expect([second.code, second.stdout + second.stderr]).toEqual([1, expect.stringContaining('409')]);
+    const third = startUplink('local', '--force');
+    expect(await first.ended).toBe(1);
+    expect(first.output()).toContain('replaced');
+    await until(async () => (await connection('local')).serverInfo);
+    third.process.kill('SIGINT');
+    await third.ended;
+    await until(async () => (await pb.request('/default/local')).status === 404);
   });
 
   test('is told that its key is bad', async () => {

@@ -180,7 +180,8 @@ describe('what is refused', () => {
     ['a header value with a line break', 'headers', { mcpUrl: url, headers: { 'X-A': 'a\r\nX-B: b' } }],
     ['a header name with a space', 'headers', { mcpUrl: url, headers: { 'X A': 'a' } }],
     ['a transport that does not exist', 'transport', { mcpUrl: url, transport: 'pigeon' }],
-    ['an uplink, not supported yet', 'transport', { transport: 'uplink' }],
+    ['an uplink with an address', 'mcpUrl', { transport: 'uplink', mcpUrl: url }],
+    ['an uplink with headers', 'headers', { transport: 'uplink', headers: { 'X-A': 'a' } }],
     ['a registry server, not supported yet', 'server', { server: 'acme/notes' }],
     ['a mock, not supported yet', 'mock', { mcpUrl: url, mock: { enabled: true, scenario: 's' } }],
     [

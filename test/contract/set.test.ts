@@ -158,7 +158,7 @@ describe('what is refused', () => {
     ['a new connection without mcpUrl', 'mcpUrl', { name: 'x' }],
     ['an unknown key', 'colour', { mcpUrl: 'http://127.0.0.1:9/mcp', colour: 'red' }],
     ['the namespace in the body', 'namespace', { mcpUrl: 'http://127.0.0.1:9/mcp', namespace: 'default' }],
-    ['an uplink, not supported yet', 'transport', { transport: 'uplink' }],
+    ['an uplink with headers', 'headers', { transport: 'uplink', headers: {} }],
     ['a registry server, not supported yet', 'server', { server: 'acme/notes' }],
     ['a mock, not supported yet', 'mock', { mcpUrl: 'http://127.0.0.1:9/mcp', mock: { enabled: true } }],
     ['a module, not supported yet', 'source', { source: { kind: 'module' } }],
@@ -175,9 +175,13 @@ describe('what is refused', () => {
   test('an existing connection is not made an uplink or bound to a registry server', async () => {
     const { connections } = contract.sdk();
     const stored = await connections.set('stays-http', { namespace, mcpUrl: upstream.url });
-    for (const json of [{ transport: 'uplink' }, { server: 'acme/notes' }, { source: {} }]) {
+    for (const [json, status] of [
+      [{ transport: 'uplink' }, 409],
+      [{ server: 'acme/notes' }, 400],
+      [{ source: {} }, 400],
+    ] as const) {
       const answer = await contract.request('/default/stays-http', { method: 'PUT', json });
-      expect([json, answer.status]).toEqual([json, 400]);
+      expect([json, answer.status]).toEqual([json, status]);
     }
     expect(await connections.get('stays-http', { namespace })).toEqual(stored);
   });

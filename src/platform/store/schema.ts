@@ -36,6 +36,8 @@ export interface Tables {
   };
   data_keys: { namespace: string; version: number; wrapped: string; created_at: number };
   connections: ConnectionRow;
+  /** Processes that may hold tunnels of uplinks, and until when they count as alive. */
+  uplink_holders: { id: string; alive_until: number };
   /** One row per metadata entry, for equality filters that work alike on both databases. */
   connection_metadata: { connection_uid: string; namespace: string; key_hash: string; value_hash: string };
   grants: GrantRow;
@@ -188,5 +190,7 @@ export interface ConnectionRow {
   call_timeout_ms: Generated<number | null>;
   idle_timeout_ms: Generated<number | null>;
   max_call_ms: Generated<number | null>;
+  /** The process that holds the tunnel of an uplink; null while none does. */
+  uplink_holder: Generated<string | null>;
   created_at: number;
 }

@@ -6,7 +6,7 @@ import { until } from '../../../test/fixtures/until.ts';
 import type { Limits } from '../../platform/limits.ts';
 import { CredentialsRefused } from '../fault.ts';
 import type { LinkSessions } from '../link-sessions.ts';
-import { createOwnSessions } from './own-sessions.ts';
+import { createOwnSessions } from '../own-sessions.ts';
 import { createSsePool } from './pool.ts';
 
 let rig: SseRig;
@@ -22,7 +22,7 @@ afterEach(async () => {
 });
 
 function makePool(limits: Partial<Limits> = {}): LinkSessions {
-  const pool = createSsePool(rig.transport(limits), clock, createOwnSessions(rig.transport(limits), clock));
+  const pool = createSsePool(rig.transport(limits), clock, createOwnSessions(...rig.own(limits), clock));
   pools.push(pool);
   return pool;
 }

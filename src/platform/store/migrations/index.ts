@@ -7,6 +7,7 @@ import * as connectionSettings from './005-connection-settings.ts';
 import * as sessionWishes from './007-session-wishes.ts';
 import * as sessionMail from './009-session-mail.ts';
 import * as serviceTokens from './010-service-tokens.ts';
+import * as uplinks from './011-uplinks.ts';
 
 /** All migrations, in the order of their names. One that has landed is never changed. */
 export const migrations: Record<string, Migration> = {
@@ -18,4 +19,5 @@ export const migrations: Record<string, Migration> = {
   '007-session-wishes': sessionWishes,
   '009-session-mail': sessionMail,
   '010-service-tokens': serviceTokens,
+  '011-uplinks': uplinks,
 };

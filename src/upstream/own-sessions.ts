@@ -1,11 +1,10 @@
-import type { Clock } from '../../platform/clock.ts';
-import { ApiError } from '../../platform/errors.ts';
-import type { Transport } from '../exchange.ts';
-import { UpstreamFault } from '../fault.ts';
-import type { OwnSession, OwnSessions } from '../link-sessions.ts';
-import type { Target } from '../target.ts';
-import { introduceSse } from './open-session.ts';
-import type { SseSession } from './session.ts';
+import type { Clock } from '../platform/clock.ts';
+import { ApiError } from '../platform/errors.ts';
+import type { Limits } from '../platform/limits.ts';
+import { UpstreamFault } from './fault.ts';
+import type { LegacyClient, LegacySession, SessionRequest } from './legacy-session.ts';
+import type { OwnSession, OwnSessions } from './link-sessions.ts';
+import type { Target } from './target.ts';
 
 interface Kept extends OwnSession {
   target: Target;
@@ -20,11 +19,21 @@ interface Opening {
 }
 
 /**
+ * Opens a session without `notifications/initialized`, which `client` is to send itself; `onMessage` listens from the
+ * beginning. Throws UpstreamFault; ends with `deadline`, which does not bound the session itself.
+ */
+export type Introduce = (
+  target: Target,
+  client: LegacyClient,
+  onMessage: SessionRequest['onMessage'],
+  deadline: AbortSignal,
+) => Promise<LegacySession>;
+
+/**
  * Builds them for this process, none open. Every minute it closes those idle for `sseOwnSessionIdleMs`. At
  * `sseOwnSessions`, or `sseOwnSessionsPerOrigin`, the idle one unused the longest makes way.
  */
-export function createOwnSessions(transport: Transport, clock: Clock): OwnSessions {
-  const { limits } = transport;
+export function createOwnSessions(introduce: Introduce, limits: Limits, clock: Clock): OwnSessions {
   const open = new Set<Kept>();
   const openings = new Set<Opening>();
   let sweep = clock.after(60_000, sweepIdle);
@@ -54,7 +63,7 @@ export function createOwnSessions(transport: Transport, clock: Clock): OwnSessio
     return least !== undefined;
   }
 
-  function keep(target: Target, session: SseSession): OwnSession {
+  function keep(target: Target, session: LegacySession): OwnSession {
     const kept: Kept = {
       session,
       target,
@@ -81,7 +90,7 @@ export function createOwnSessions(transport: Transport, clock: Clock): OwnSessio
       openings.add(opening);
       const deadline = AbortSignal.any([signal, opening.stop.signal, AbortSignal.timeout(limits.probeMs)]);
       try {
-        return keep(target, await introduceSse(transport, target, client, onMessage, deadline));
+        return keep(target, await introduce(target, client, onMessage, deadline));
       } finally {
         openings.delete(opening);
       }

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { echoed, echoRequest, type SseRig, startSseRig } from '../../../test/fixtures/sse-rig.ts';
-import { StandingClock } from '../../../test/fixtures/standing-clock.ts';
-import { until } from '../../../test/fixtures/until.ts';
-import type { Limits } from '../../platform/limits.ts';
-import type { OwnSession, OwnSessions } from '../link-sessions.ts';
+import { echoed, echoRequest, type SseRig, startSseRig } from '../../test/fixtures/sse-rig.ts';
+import { StandingClock } from '../../test/fixtures/standing-clock.ts';
+import { until } from '../../test/fixtures/until.ts';
+import type { Limits } from '../platform/limits.ts';
+import type { OwnSession, OwnSessions } from './link-sessions.ts';
 import { createOwnSessions } from './own-sessions.ts';
 
 let rig: SseRig;
@@ -19,7 +19,7 @@ afterEach(async () => {
 });
 
 function make(limits: Partial<Limits> = {}): OwnSessions {
-  const sessions = createOwnSessions(rig.transport(limits), clock);
+  const sessions = createOwnSessions(...rig.own(limits), clock);
   made.push(sessions);
   return sessions;
 }
