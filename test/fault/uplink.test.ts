@@ -1,9 +1,13 @@
+import { mkdtemp, rm } from 'node:fs/promises';
 import type { AddressInfo, Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { createTestDatabase } from '../fixtures/database.ts';
 import { echoCall, mcp, put, rest, stored, untilState } from '../fixtures/fault.ts';
 import { startPatchbay, type TestPatchbay } from '../fixtures/patchbay.ts';
+import { buildOnce, type ServerProcess, startProcess } from '../fixtures/process.ts';
 import { until } from '../fixtures/until.ts';
 import {
   answerAsServer,
@@ -229,6 +233,47 @@ test('a row that a killed process left connected says disconnected after the nex
   expect((await stored(own, id)).state).toBe('disconnected');
   expect((await rest(own, id)).json.error).toBe('uplink_offline');
   await own.stop();
+});
+
+test('a server that is killed leaves no row connected after its next start, and the machine can pair again', async () => {
+  buildOnce();
+  const dataDir = await mkdtemp(join(tmpdir(), 'patchbay-killed-'));
+  const database = await createTestDatabase(dataDir);
+  const env = {
+    PATCHBAY_PORT: '0',
+    PATCHBAY_DATA_DIR: dataDir,
+    PATCHBAY_API_KEY: pb.key,
+    ...database.env,
+  };
+  const first = startProcess([], env);
+  let second: ServerProcess | undefined;
+  const request = (url: string, init: RequestInit = {}) =>
+    fetch(`${url}/default/${id}`, {
+      ...init,
+      headers: { authorization: `Bearer ${pb.key}`, 'content-type': 'application/json' },
+    });
+  const stateAt = async (url: string) =>
+    ((await (await request(url)).json()) as { status: { state: string } }).status.state;
+  try {
+    const url = await first.url();
+    await request(url, { method: 'PUT', body: JSON.stringify({ transport: 'uplink' }) });
+    await paired({}, { ...pb, url });
+    expect(await stateAt(url)).toBe('connected');
+    first.process.kill('SIGKILL');
+    await first.exited;
+    second = startProcess([], env);
+    const again = await second.url();
+    // On PostgreSQL the killed process counts as alive until its lease has run out.
+    await until(async () => (await stateAt(again)) === 'disconnected', 25_000);
+    await paired({ force: true }, { ...pb, url: again });
+    expect(await stateAt(again)).toBe('connected');
+  } finally {
+    first.process.kill('SIGKILL');
+    second?.process.kill('SIGKILL');
+    await second?.exited;
+    await database.drop();
+    await rm(dataDir, { recursive: true, force: true });
+  }
 });
 
 describe.runIf(process.env.PATCHBAY_TEST_STORE === 'postgres')('two processes on one database', () => {
