@@ -100,7 +100,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     const firstKey = await ensureFirstOrganization(store, clock, config.apiKey);
     const signingKeys = createSigningKeys({ store, keyring, clock, limits });
     const authenticator = createAuthenticator(
-      createKeyVerifier(store, limits),
+      createKeyVerifier(store, clock, limits),
       createTokenVerifier({ store, signingKeys, clock, limits }),
     );
     const namespaces = createNamespaceDirectory(store, limits);

@@ -21,7 +21,7 @@ export class AuditEntry {
   readonly actor: Actor;
   /** Epoch milliseconds. */
   readonly time: number;
-  readonly namespace: string | null;
+  namespace: string | null;
   readonly traceId: string | null;
   /** As the caller names it; the uid is null where no such connection is known. */
   connectionId: string | null = null;

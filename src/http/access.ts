@@ -1,7 +1,14 @@
 import type { FastifyRequest, RouteOptions } from 'fastify';
 import type { Connection } from '../connections/connection.ts';
 import type { MetadataGuard } from '../connections/metadata-guard.ts';
-import { connectionRefusal, missingPermission, namespaceRefusal, permits } from '../identity/permits.ts';
+import {
+  connectionRefusal,
+  isGranted,
+  missingPermission,
+  namespaceRefusal,
+  notAdmin,
+  permits,
+} from '../identity/permits.ts';
 import { bearerToken, type Principal } from '../identity/principal.ts';
 import { ApiError } from '../platform/errors.ts';
 import { beginEntry } from './audit-request.ts';
@@ -97,8 +104,10 @@ function admit(
   request.principal = principal;
   const { permission = 'public', inNamespace, namespaceParameter } = request.routeOptions.config;
   const parameter = inNamespace ? 'namespace' : namespaceParameter;
-  const namespace =
-    parameter === undefined ? undefined : (request.params as Record<string, string>)[parameter];
+  const params = request.params as Record<string, string | undefined>;
+  const namespace = parameter === undefined ? undefined : params[parameter];
+  // Also where there is no such organization: nobody learns which there are.
+  if (params.orgId !== undefined && params.orgId !== principal.organizationId) return done(notAdmin());
   if (!inNamespace) return done(namespaceRefusal(principal, permission, namespace));
   const owned = deps.namespaces.owns(principal, namespace as string);
   const decide = (owns: boolean) =>
@@ -121,7 +130,7 @@ function guardConnection(
   const { permission = 'public', mayCreate } = request.routeOptions.config;
   const { namespace, connectionId } = request.params as { namespace: string; connectionId?: string };
   if (!principal || principal.policies.length === 0 || connectionId === undefined) return done();
-  if (permission === 'connections:execute') return done();
+  if (!isGranted(permission) || permission === 'connections:execute') return done();
   const decide = (connection: Connection | undefined) => {
     if (connection) done(connectionRefusal(principal, permission, namespace, connection.metadata));
     else done(mayCreate ? undefined : new ApiError('connection_not_found'));

@@ -7,12 +7,10 @@ import type { HttpDeps } from './deps.ts';
  * it knows, and the entry is recorded when the response closes, however that comes about.
  */
 export function beginEntry(deps: HttpDeps, request: FastifyRequest, reply: FastifyReply): void {
-  const { audit } = request.routeOptions.config;
+  const { audit, namespaceParameter = 'namespace' } = request.routeOptions.config;
   if (audit === undefined) return;
-  const { namespace = null, connectionId = null } = request.params as {
-    namespace?: string;
-    connectionId?: string;
-  };
+  const params = request.params as Record<string, string | undefined>;
+  const { [namespaceParameter]: namespace = null, connectionId = null } = params;
   const { traceparent } = request.headers;
   const entry = new AuditEntry(
     request.principal,

@@ -5,6 +5,7 @@ import { randomText, rowId } from '../platform/ids.ts';
 import type { Limits } from '../platform/limits.ts';
 import { Secret } from '../platform/secret.ts';
 import { isDuplicate, type Store } from '../platform/store/store.ts';
+import { noteKeyUse } from './note-key-use.ts';
 import type { Principal } from './principal.ts';
 
 /**
@@ -15,16 +16,24 @@ function hashKey(key: string): string {
   return hash('sha256', key, 'base64url');
 }
 
+export interface CreatedApiKey {
+  id: string;
+  key: Secret<string>;
+  /** Epoch milliseconds. */
+  createdAt: number;
+}
+
 /** Makes a key for an organization; the value is shown to its owner and not kept. */
 export async function createApiKey(
   store: Store,
   clock: Clock,
   organizationId: string,
   name: string,
-): Promise<Secret<string>> {
+): Promise<CreatedApiKey> {
   const key = `pb_${randomText(40)}`;
-  await storeApiKey(store, clock, organizationId, name, key);
-  return new Secret(key);
+  const createdAt = clock.now();
+  const id = await storeApiKey(store, createdAt, organizationId, name, key);
+  return { id, key: new Secret(key), createdAt };
 }
 
 /** Makes `key`, chosen by the operator, valid. Does nothing if it is already. */
@@ -42,34 +51,38 @@ export async function ensureApiKey(
     .executeTakeFirst();
   if (known) return;
   try {
-    await storeApiKey(store, clock, organizationId, name, key.reveal());
+    await storeApiKey(store, clock.now(), organizationId, name, key.reveal());
   } catch (error) {
     // Another process that starts with the same setting was first.
     if (!isDuplicate(error)) throw error;
   }
 }
 
+/** Returns the id of the row. */
 async function storeApiKey(
   store: Store,
-  clock: Clock,
+  createdAt: number,
   organizationId: string,
   name: string,
   key: string,
-): Promise<void> {
+): Promise<string> {
   const digest = hashKey(key);
+  const id = rowId('key');
   await store.write(async (transaction, stale) => {
     await transaction
       .insertInto('api_keys')
       .values({
-        id: rowId('key'),
+        id,
         organization_id: organizationId,
         name,
         hash: digest,
-        created_at: clock.now(),
+        created_at: createdAt,
+        last_used_at: null,
       })
       .execute();
     stale(`key:${digest}`);
   });
+  return id;
 }
 
 export interface KeyVerifier {
@@ -77,8 +90,11 @@ export interface KeyVerifier {
   verify(token: string): Principal | undefined | Promise<Principal | undefined>;
 }
 
-/** Looks keys up by hash and remembers valid ones; only the hash is kept, compared in constant time. */
-export function createKeyVerifier(store: Store, limits: Limits): KeyVerifier {
+/**
+ * Looks keys up by hash and remembers valid ones; only the hash is kept, compared in constant time. Whenever it has to
+ * look, it notes the time in the key's row.
+ */
+export function createKeyVerifier(store: Store, clock: Clock, limits: Limits): KeyVerifier {
   const known = new LRUCache<string, { digest: Buffer; principal: Principal }>({
     max: limits.identityCacheEntries,
     ttl: limits.identityCacheMs,
@@ -97,10 +113,11 @@ export function createKeyVerifier(store: Store, limits: Limits): KeyVerifier {
     const seen = changes;
     const row = await store.db
       .selectFrom('api_keys')
-      .select(['id', 'organization_id', 'hash'])
+      .select(['id', 'organization_id', 'hash', 'last_used_at'])
       .where('hash', '=', digest)
       .executeTakeFirst();
     if (!row || !sameDigest(Buffer.from(row.hash), digest)) return undefined;
+    await noteKeyUse(store, clock, limits, row);
     const principal: Principal = {
       kind: 'api_key',
       keyId: row.id,

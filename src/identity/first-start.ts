@@ -27,7 +27,7 @@ export async function ensureFirstOrganization(
     .where('organization_id', '=', organizationId)
     .limit(1)
     .executeTakeFirst();
-  return anyKey ? undefined : createApiKey(store, clock, organizationId, 'first key');
+  return anyKey ? undefined : (await createApiKey(store, clock, organizationId, 'first key')).key;
 }
 
 /** The id of the organization that the first start made, for commands of the operator. */

@@ -38,11 +38,12 @@ export function permits(policies: readonly Policy[], deed: Deed): boolean {
  * all it is as if the namespace did not exist (design §8, Permissions).
  */
 export function namespaceRefusal(
-  { policies }: Principal,
+  { kind, policies }: Principal,
   permission: Permission,
   namespace: string | undefined,
 ): ApiError | undefined {
-  if (policies.length === 0 || permission === 'public' || permission === 'authenticated') return undefined;
+  if (permission === 'admin') return kind === 'api_key' ? undefined : notAdmin();
+  if (policies.length === 0 || !isGranted(permission)) return undefined;
   if (permits(policies, { permission, namespace })) return undefined;
   const isVisible = everyPermission.some((other) => permits(policies, { permission: other, namespace }));
   return namespace === undefined || isVisible
@@ -56,12 +57,12 @@ export function namespaceRefusal(
  */
 export function connectionRefusal(
   { policies }: Principal,
-  permission: Permission,
+  permission: GrantedPermission,
   namespace: string,
   metadata: Metadata,
   request?: unknown,
 ): ApiError | undefined {
-  if (policies.length === 0 || permission === 'public' || permission === 'authenticated') return undefined;
+  if (policies.length === 0) return undefined;
   if (permits(policies, { permission, namespace, metadata, request })) return undefined;
   const isVisible = everyConnectionPermission.some((other) =>
     permits(policies, { permission: other, namespace, metadata }),
@@ -92,6 +93,18 @@ export function connectionScope(
 /** Whether it depends on the JSON-RPC request what the caller may do. */
 export function isBoundToRequests({ policies }: Principal): boolean {
   return policies.some((policy) => policy.some(({ rpcReqMatch }) => rpcReqMatch !== undefined));
+}
+
+/** Whether policies decide on it. */
+export function isGranted(permission: Permission): permission is GrantedPermission {
+  return permission.includes(':');
+}
+
+/** ApiError `forbidden` for what needs an API key: of the organization that is named, if one is. */
+export function notAdmin(): ApiError {
+  return new ApiError('forbidden', {
+    message: 'You are no admin of that organization: use one of its API keys.',
+  });
 }
 
 /** ApiError `forbidden` in the API's words (api.md §2). */

@@ -4,8 +4,11 @@ import type { Operation, Policy, Resource } from './tokens/constraint.ts';
 /** What is granted by constraints. */
 export type GrantedPermission = `${Resource}:${Operation}`;
 
-/** What a route asks of its caller. `public` needs no credential, `authenticated` any good one. */
-export type Permission = 'public' | 'authenticated' | GrantedPermission;
+/**
+ * What a route asks of its caller. `public` needs no credential, `authenticated` any good one, `admin` an API key of the
+ * organization.
+ */
+export type Permission = 'public' | 'authenticated' | 'admin' | GrantedPermission;
 
 /**
  * Who calls. An API key acts for its organization, with every permission in it; a service token acts for the API key

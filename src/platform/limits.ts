@@ -172,6 +172,8 @@ export const defaultLimits = {
   /** API keys and namespaces remembered by one process, and for how long at most. */
   identityCacheEntries: 10_000,
   identityCacheMs: 30_000,
+  /** How old the noted last use of an API key may be while the key is used. */
+  keyUseNotedMs: 60_000,
 
   /** How long a service token lasts, unless told, and at most. */
   tokenDefaultMs: 60 * 60_000,
@@ -298,6 +300,8 @@ export const defaultLimits = {
   auditKeepMs: 30 * 24 * 3_600_000,
   auditSweepMs: 60_000,
   auditSweepRows: 500,
+  /** Rows that an export reads at once. */
+  auditExportRows: 500,
 
   /** Answers under way at SIGTERM get this long. */
   drainMs: 10_000,

@@ -110,6 +110,18 @@ const endpoints: Endpoint[] = [
   ofNamespace('DELETE', '/webhooks/wh_theirs', '/webhooks/{webhookId}'),
   { operation: 'POST /tokens', path: () => '/tokens', json: {}, errors: 'connect' },
   { operation: 'DELETE /tokens/{id}', path: () => `/tokens/tok_${'x'.repeat(22)}`, errors: 'connect' },
+  { operation: 'GET /organizations', path: () => '/organizations', errors: 'registry' },
+  ...(['GET', 'POST', 'DELETE'] as const).map((method): Endpoint => {
+    const rest = method === 'DELETE' ? '/key_theirs' : '';
+    return {
+      operation: `${method} /organizations/{orgId}/api-keys${rest && '/{keyId}'}`,
+      path: () => `/organizations/org_theirs/api-keys${rest}`,
+      json: method === 'POST' ? { name: 'mine' } : undefined,
+      errors: 'registry',
+    };
+  }),
+  { operation: 'GET /audit', path: () => '/audit', errors: 'connect' },
+  { operation: 'GET /audit/export', path: () => '/audit/export', errors: 'connect' },
   { operation: 'GET /servers', path: () => '/servers?pageSize=1', errors: 'registry' },
 ];
 

@@ -191,6 +191,39 @@ const webhookSchema = z.strictObject({
 const newWebhookSchema = webhookSchema.extend({ secret: z.string().startsWith('whsec_') });
 const deletedSchema = z.strictObject({ success: z.literal(true) });
 
+/** An API key, never with its value. */
+const apiKeySchema = z.strictObject({
+  id: z.string().min(1),
+  name: z.string().min(1).max(256),
+  createdAt: isoTime,
+  lastUsedAt: isoTime.nullable(),
+});
+const newApiKeySchema = apiKeySchema.omit({ lastUsedAt: true }).extend({ key: z.string().startsWith('pb_') });
+
+const auditEntrySchema = z.strictObject({
+  id: z.string().min(1),
+  time: isoTime,
+  principal: z.strictObject({
+    kind: z.enum(['api_key', 'service_token']),
+    keyId: z.string(),
+    tokenId: z.string().nullable(),
+  }),
+  namespace: z.string().nullable(),
+  connectionId: z.string().nullable(),
+  method: z.string().min(1),
+  tool: z.string().nullable(),
+  outcome: z.enum(['ok', 'tool_error', 'rpc_error', 'failed', 'cancelled']),
+  code: z.string().nullable(),
+  status: z.int().nullable(),
+  durationMs: z.int().min(0),
+  bytesIn: z.int().min(0),
+  bytesOut: z.int().min(0),
+  traceId: z.string().nullable(),
+});
+
+/** Stands for a body that is no JSON document. */
+export const jsonLines = z.string();
+
 const connectErrors = {
   400: errorSchema,
   401: errorSchema,
@@ -299,6 +332,25 @@ export const answerSchemas: Record<string, Record<number, z.ZodType>> = {
   'DELETE /namespaces/{namespace}/webhooks/{id}': { 200: deletedSchema, ...registryItemErrors },
   'POST /tokens': { 200: z.strictObject({ token: z.string().min(1), expiresAt: isoTime }), ...connectErrors },
   'DELETE /tokens/{name}': { 200: deletedSchema, ...connectErrors },
+  'GET /organizations': {
+    200: z.strictObject({
+      organizations: z.array(
+        z.strictObject({ id: z.string().min(1), name: z.string(), role: z.enum(['admin', 'member']) }),
+      ),
+    }),
+    ...registryErrors,
+  },
+  'GET /organizations/{namespace}/api-keys': {
+    200: z.strictObject({ apiKeys: z.array(apiKeySchema) }),
+    ...registryErrors,
+  },
+  'POST /organizations/{namespace}/api-keys': { 201: newApiKeySchema, ...registryErrors },
+  'DELETE /organizations/{namespace}/api-keys/{id}': { 200: deletedSchema, ...registryErrors },
+  'GET /audit': {
+    200: z.strictObject({ entries: z.array(auditEntrySchema), nextCursor: z.string().nullable() }),
+    ...connectErrors,
+  },
+  'GET /audit/{name}': { 200: jsonLines, ...connectErrors },
   'GET /servers': {
     200: z.strictObject({ servers: z.array(z.never()), pagination: paginationSchema }),
     ...registryErrors,

@@ -202,6 +202,7 @@ describe('a client of its own', () => {
 
   test('is found after a restart with its token, and asks for none', async () => {
     await expectConnected(put(pb, 'c', { mcpUrl: rig.server.mcpUrl }), 201);
+    expect(requests()).toHaveLength(1);
     await pb.restart();
     await expectCallWorks(pb, 'c');
     expect(requests()).toHaveLength(1);

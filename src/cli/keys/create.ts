@@ -18,7 +18,7 @@ export async function createKey(
     store = await openStore(config);
     const first = await ensureFirstOrganization(store, systemClock, undefined);
     const organizationId = (await findFirstOrganization(store)) as string;
-    const key = first ?? (await createApiKey(store, systemClock, organizationId, name));
+    const key = first ?? (await createApiKey(store, systemClock, organizationId, name)).key;
     console.log(json ? JSON.stringify({ key: key.reveal() }) : key.reveal());
     return 0;
   } catch (error) {

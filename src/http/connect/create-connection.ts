@@ -11,7 +11,7 @@ export function createConnectionRoute(app: App, deps: HttpDeps): void {
   app.post(
     '/:namespace',
     {
-      config: { permission: 'connections:write', inNamespace: true },
+      config: { permission: 'connections:write', inNamespace: true, audit: 'connections/create' },
       preValidation: acceptNoBody,
       schema: {
         operationId: 'createConnection',
@@ -26,6 +26,7 @@ export function createConnectionRoute(app: App, deps: HttpDeps): void {
       const { namespace } = request.params;
       const guard = writeGuard(request.principal, namespace);
       const connection = await createConnection(deps, namespace, request.body ?? {}, guard);
+      if (request.entry) request.entry.connectionId = connection.id;
       // Its next probe is due in a second, sooner than the healer would look.
       if (connection.status.state === 'error') deps.healer.wake();
       return reply.code(201).send(present(connection, deps.setupUrl));

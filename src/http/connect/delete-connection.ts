@@ -10,7 +10,7 @@ export function deleteConnectionRoute(app: App, deps: HttpDeps): void {
   app.delete(
     '/:namespace/:connectionId',
     {
-      config: { permission: 'connections:write', inNamespace: true },
+      config: { permission: 'connections:write', inNamespace: true, audit: 'connections/delete' },
       schema: {
         operationId: 'deleteConnection',
         tags: ['connect'],

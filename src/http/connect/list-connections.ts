@@ -4,18 +4,11 @@ import { listConnections } from '../../connections/list.ts';
 import { connectionScope } from '../../identity/permits.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { App, HttpDeps } from '../deps.ts';
-import { commonErrors, namespaceParams, validationErrorSchema } from './parameters.ts';
+import { commonErrors, namespaceParams, pageParameters, validationErrorSchema } from './parameters.ts';
 
 const querySchema = z
   .object({
-    limit: z
-      .string()
-      .regex(/^\d{1,4}$/, 'must be a whole number from 1 to 100')
-      .transform(Number)
-      .pipe(z.number().min(1).max(100))
-      .optional()
-      .meta({ description: 'Page size, 1 to 100; 100 by default.' }),
-    cursor: z.string().optional().meta({ description: '`nextCursor` of the page before.' }),
+    ...pageParameters,
     name: z.string().optional().meta({ description: 'Exact name.' }),
     mcpUrl: z.string().optional().meta({ description: 'Exact URL.' }),
   })

@@ -12,7 +12,7 @@ export function renewSetupRoute(app: App, deps: HttpDeps): void {
   app.post(
     '/:namespace/:connectionId/.setup',
     {
-      config: { permission: 'connections:write', inNamespace: true },
+      config: { permission: 'connections:write', inNamespace: true, audit: 'connections/setup' },
       preValidation: acceptNoBody,
       schema: {
         operationId: 'renewSetup',

@@ -11,7 +11,12 @@ export function setConnectionRoute(app: App, deps: HttpDeps): void {
   app.put(
     '/:namespace/:connectionId',
     {
-      config: { permission: 'connections:write', inNamespace: true, mayCreate: true },
+      config: {
+        permission: 'connections:write',
+        inNamespace: true,
+        mayCreate: true,
+        audit: 'connections/set',
+      },
       preValidation: acceptNoBody,
       schema: {
         operationId: 'setConnection',

@@ -8,7 +8,7 @@ export function createNamespaceRoute(app: App, { store, clock }: HttpDeps): void
   app.post(
     '/namespaces',
     {
-      config: { permission: 'namespaces:write', errors: 'registry' },
+      config: { permission: 'namespaces:write', errors: 'registry', audit: 'namespaces/create' },
       schema: {
         operationId: 'createNamespace',
         tags: ['namespaces'],
@@ -22,6 +22,7 @@ export function createNamespaceRoute(app: App, { store, clock }: HttpDeps): void
       const permission = 'namespaces:write';
       if (!permits(policies, { permission, namespace: '' })) throw missingPermission(permission, undefined);
       const { name, createdAt } = await createNamespace(store, clock, organizationId);
+      if (request.entry) request.entry.namespace = name;
       return reply.code(201).send({ name, createdAt: new Date(createdAt).toISOString() });
     },
   );

@@ -8,7 +8,12 @@ export function deleteNamespaceRoute(app: App, { store, sessions }: HttpDeps): v
   app.delete(
     '/namespaces/:name',
     {
-      config: { permission: 'namespaces:write', errors: 'registry', namespaceParameter: 'name' },
+      config: {
+        permission: 'namespaces:write',
+        errors: 'registry',
+        namespaceParameter: 'name',
+        audit: 'namespaces/delete',
+      },
       schema: {
         operationId: 'deleteNamespace',
         tags: ['namespaces'],

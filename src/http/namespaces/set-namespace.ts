@@ -10,7 +10,12 @@ export function setNamespaceRoute(app: App, { store, clock }: HttpDeps): void {
   app.put(
     '/namespaces/:name',
     {
-      config: { permission: 'namespaces:write', errors: 'registry', namespaceParameter: 'name' },
+      config: {
+        permission: 'namespaces:write',
+        errors: 'registry',
+        namespaceParameter: 'name',
+        audit: 'namespaces/set',
+      },
       preValidation: acceptNoBody,
       schema: {
         operationId: 'setNamespace',

@@ -1,7 +1,7 @@
 import { z } from 'zod';
+import { notAdmin } from '../../identity/permits.ts';
 import { constraintSchema } from '../../identity/tokens/constraint.ts';
 import { mintToken } from '../../identity/tokens/mint.ts';
-import { ApiError } from '../../platform/errors.ts';
 import { errorSchema } from '../connect/parameters.ts';
 import type { App, HttpDeps } from '../deps.ts';
 import { acceptNoBody } from '../json-body.ts';
@@ -38,7 +38,7 @@ export function createTokenRoute(app: App, deps: HttpDeps): void {
     async (request, reply) => {
       const { policy, organizationId } = request.body ?? {};
       if (organizationId !== undefined && organizationId !== request.principal.organizationId) {
-        throw new ApiError('forbidden', { message: 'You are no admin of that organization.' });
+        throw notAdmin();
       }
       const { id, token, expiresAt } = await mintToken(deps, request.principal, policy);
       reply.header('location', `/tokens/${id}`);

@@ -5,6 +5,7 @@ import type { Clock } from '../../platform/clock.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { Limits } from '../../platform/limits.ts';
 import type { Store } from '../../platform/store/store.ts';
+import { noteKeyUse } from '../note-key-use.ts';
 import type { Principal } from '../principal.ts';
 import { principalOf, type TokenClaims, tokenIssuer, tokenType } from './claims.ts';
 import { revokedStale } from './revoke.ts';
@@ -54,7 +55,7 @@ export function createTokenVerifier({ store, signingKeys, clock, limits }: Token
     const seen = changes;
     const key = await store.db
       .selectFrom('api_keys')
-      .select('organization_id')
+      .select(['id', 'organization_id', 'last_used_at'])
       .where('id', '=', claims.sub)
       .executeTakeFirst();
     if (!key) throw ended('the API key that it descends from was revoked');
@@ -67,6 +68,7 @@ export function createTokenVerifier({ store, signingKeys, clock, limits }: Token
       .limit(1)
       .executeTakeFirst();
     if (revoked) throw ended('it was revoked');
+    await noteKeyUse(store, clock, limits, key);
     if (seen === changes) known.set(digest, principal);
     return principal;
   }

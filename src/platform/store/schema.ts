@@ -14,6 +14,7 @@ export interface Tables {
     /** SHA-256 of the key, base64url. */
     hash: string;
     created_at: number;
+    last_used_at: number | null;
   };
   /** Keys that service tokens are signed with: Ed25519, of the whole installation. */
   signing_keys: {

@@ -11,7 +11,7 @@ export function patchConnectionSettingsRoute(app: App, deps: HttpDeps): void {
   app.patch(
     '/:namespace/:connectionId/.settings',
     {
-      config: { permission: 'connections:write', inNamespace: true },
+      config: { permission: 'connections:write', inNamespace: true, audit: 'settings/set' },
       schema: {
         operationId: 'patchConnectionSettings',
         tags: ['connect'],

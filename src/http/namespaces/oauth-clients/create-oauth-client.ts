@@ -13,7 +13,12 @@ export function createOAuthClientRoute(app: App, deps: HttpDeps): void {
   app.post(
     '/namespaces/:namespace/oauth-clients',
     {
-      config: { permission: 'namespaces:write', errors: 'registry', inNamespace: true },
+      config: {
+        permission: 'namespaces:write',
+        errors: 'registry',
+        inNamespace: true,
+        audit: 'oauth-clients/create',
+      },
       schema: {
         operationId: 'createOAuthClient',
         tags: ['namespaces'],

@@ -8,7 +8,12 @@ export function deleteOAuthClientRoute(app: App, deps: HttpDeps): void {
   app.delete(
     '/namespaces/:namespace/oauth-clients/:clientId',
     {
-      config: { permission: 'namespaces:write', errors: 'registry', inNamespace: true },
+      config: {
+        permission: 'namespaces:write',
+        errors: 'registry',
+        inNamespace: true,
+        audit: 'oauth-clients/delete',
+      },
       schema: {
         operationId: 'deleteOAuthClient',
         tags: ['namespaces'],

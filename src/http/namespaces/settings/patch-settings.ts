@@ -12,7 +12,12 @@ export function patchSettingsRoute(app: App, deps: HttpDeps): void {
   app.patch(
     '/namespaces/:namespace/settings',
     {
-      config: { permission: 'namespaces:write', errors: 'registry', inNamespace: true },
+      config: {
+        permission: 'namespaces:write',
+        errors: 'registry',
+        inNamespace: true,
+        audit: 'settings/set',
+      },
       schema: {
         operationId: 'patchNamespaceSettings',
         tags: ['namespaces'],

@@ -16,7 +16,12 @@ export function createWebhookRoute(app: App, deps: HttpDeps): void {
   app.post(
     '/namespaces/:namespace/webhooks',
     {
-      config: { permission: 'namespaces:write', errors: 'registry', inNamespace: true },
+      config: {
+        permission: 'namespaces:write',
+        errors: 'registry',
+        inNamespace: true,
+        audit: 'webhooks/create',
+      },
       schema: {
         operationId: 'createWebhook',
         tags: ['webhooks'],

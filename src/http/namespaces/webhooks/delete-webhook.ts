@@ -9,7 +9,12 @@ export function deleteWebhookRoute(app: App, { store }: HttpDeps): void {
   app.delete(
     '/namespaces/:namespace/webhooks/:webhookId',
     {
-      config: { permission: 'namespaces:write', errors: 'registry', inNamespace: true },
+      config: {
+        permission: 'namespaces:write',
+        errors: 'registry',
+        inNamespace: true,
+        audit: 'webhooks/delete',
+      },
       schema: {
         operationId: 'deleteWebhook',
         tags: ['webhooks'],

@@ -8,6 +8,7 @@ import * as sessionWishes from './007-session-wishes.ts';
 import * as sessionMail from './009-session-mail.ts';
 import * as serviceTokens from './010-service-tokens.ts';
 import * as uplinks from './011-uplinks.ts';
+import * as keyUsage from './012-key-usage.ts';
 
 /** All migrations, in the order of their names. One that has landed is never changed. */
 export const migrations: Record<string, Migration> = {
@@ -20,4 +21,5 @@ export const migrations: Record<string, Migration> = {
   '009-session-mail': sessionMail,
   '010-service-tokens': serviceTokens,
   '011-uplinks': uplinks,
+  '012-key-usage': keyUsage,
 };

@@ -1,0 +1,37 @@
+import { z } from 'zod';
+import { listApiKeys } from '../../identity/manage-api-keys.ts';
+import type { App, HttpDeps } from '../deps.ts';
+import { registryErrorSchema } from '../namespaces/schemas.ts';
+import { apiKeySchema, organizationParams } from './schemas.ts';
+
+/** `GET /organizations/{orgId}/api-keys`: all keys, without their values. */
+export function listApiKeysRoute(app: App, { store }: HttpDeps): void {
+  app.get(
+    '/organizations/:orgId/api-keys',
+    {
+      config: { permission: 'admin', errors: 'registry' },
+      schema: {
+        operationId: 'listApiKeys',
+        tags: ['organizations'],
+        summary: 'List the API keys of an organization, oldest first',
+        params: organizationParams,
+        response: {
+          200: z.strictObject({ apiKeys: z.array(apiKeySchema) }),
+          401: registryErrorSchema,
+          403: registryErrorSchema,
+        },
+      },
+    },
+    async ({ principal }) => {
+      const keys = await listApiKeys(store, principal.organizationId);
+      return {
+        apiKeys: keys.map(({ id, name, createdAt, lastUsedAt }) => ({
+          id,
+          name,
+          createdAt: new Date(createdAt).toISOString(),
+          lastUsedAt: lastUsedAt === null ? null : new Date(lastUsedAt).toISOString(),
+        })),
+      };
+    },
+  );
+}

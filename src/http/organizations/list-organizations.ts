@@ -1,0 +1,36 @@
+import { z } from 'zod';
+import { listOrganizations } from '../../identity/organizations.ts';
+import type { App, HttpDeps } from '../deps.ts';
+import { registryErrorSchema } from '../namespaces/schemas.ts';
+
+/** `GET /organizations`: the caller's own, so that its id can be learned. */
+export function listOrganizationsRoute(app: App, { store }: HttpDeps): void {
+  app.get(
+    '/organizations',
+    {
+      config: { permission: 'authenticated', errors: 'registry' },
+      schema: {
+        operationId: 'listOrganizations',
+        tags: ['organizations'],
+        summary: 'List your organizations',
+        response: {
+          200: z.strictObject({
+            organizations: z.array(
+              z
+                .strictObject({
+                  id: z.string(),
+                  name: z.string(),
+                  role: z
+                    .enum(['admin', 'member'])
+                    .meta({ description: '`admin` for an API key, `member` for a service token' }),
+                })
+                .meta({ id: 'Organization' }),
+            ),
+          }),
+          401: registryErrorSchema,
+        },
+      },
+    },
+    async ({ principal }) => ({ organizations: await listOrganizations(store, principal) }),
+  );
+}
