@@ -311,9 +311,10 @@ describe('calls through the tunnel', () => {
         .selectAll()
         .where('connection_id', '=', id)
         .execute();
-      return found.length >= 2 ? found : undefined;
+      return found.length >= 3 ? found : undefined;
     });
     expect(rows.map(({ method, outcome, status }) => [method, outcome, status]).sort()).toEqual([
+      ['connections/set', 'ok', 201],
       ['tools/call', 'ok', 200],
       ['uplink/pair', 'ok', 101],
     ]);
