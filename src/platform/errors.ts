@@ -80,8 +80,8 @@ export const errorTable = {
     status: 403,
     rpc: 40301,
     message: 'Missing required permission.',
-    when: 'The service token is good but lacks the permission that the message names; or an organization is named that is not the caller’s.',
-    remedy: 'Use a token that has it.',
+    when: 'The service token is good but lacks the permission that the message names; or only an API key may do it; or the organization that is named is not the caller’s.',
+    remedy: 'Use a token that has it, or an API key of the organization.',
   },
   host_not_allowed: {
     status: 403,
@@ -242,7 +242,7 @@ export const errorTable = {
     rpc: 42601,
     message: 'This address takes WebSocket connections only.',
     when: 'The pairing address of an uplink got a request that is no WebSocket handshake.',
-    remedy: 'Pair with `patchbay uplink`, or open a WebSocket.',
+    remedy: 'Pair with `smithery mcp add`, or open a WebSocket.',
   },
   head_too_large: {
     status: 431,
@@ -292,7 +292,7 @@ export const errorTable = {
     rpc: 50303,
     message: 'The uplink is not connected: no machine is paired with it.',
     when: 'A connection with `transport: "uplink"` was called while no machine is paired with it. The call did not run.',
-    remedy: 'Start `patchbay uplink` (or `smithery mcp add`) on the machine of the server.',
+    remedy: 'Start `smithery mcp add` on the machine of the server.',
   },
   uplink_elsewhere: {
     status: 503,

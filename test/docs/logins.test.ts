@@ -1,16 +1,11 @@
-import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
   type FaultyAuthorizationServer,
   startFaultyAuthorizationServer,
 } from '../fixtures/oauth/faulty-authorization-server.ts';
 import { startPatchbay, type TestPatchbay } from '../fixtures/patchbay.ts';
+import { runPage } from '../fixtures/run-page.ts';
 import { legacyServer, startUpstream, type Upstream } from '../fixtures/upstream.ts';
-
-const page = readFileSync(new URL('../../docs/logins.md', import.meta.url), 'utf8');
-const commands = [...page.matchAll(/<!-- run -->\n```bash\n(.*?)```/gs)].map((match) => match[1] as string);
 
 let pb: TestPatchbay;
 let calendar: FaultyAuthorizationServer;
@@ -28,20 +23,15 @@ afterAll(async () => {
 });
 
 test('the commands of the page on logins work as they are written', async () => {
-  const outputs: string[] = [];
-  for (const command of commands) {
-    // The servers are examples; everything else is what a reader types.
-    const script = command
+  // The servers are examples; everything else is what a reader types.
+  const printed = await runPage(pb, 'docs/logins.md', 'run', (command) =>
+    command
       .replaceAll('https://mcp.example.com/mcp', calendar.mcpUrl)
-      .replaceAll('https://weather.example.com/mcp', weather.url);
-    const env = { PATH: process.env.PATH, PATCHBAY: pb.url, KEY: pb.key };
-    const { stdout } = await promisify(execFile)('bash', ['-euo', 'pipefail', '-c', script], { env });
-    outputs.push(stdout);
-  }
-  const answers = outputs.map((output) => JSON.parse(output));
+      .replaceAll('https://weather.example.com/mcp', weather.url),
+  );
   const setupUrl = expect.stringContaining(`${pb.url}/default/calendar-ada/setup?ticket=`);
   const status = { state: 'auth_required', setupUrl, authorizationUrl: setupUrl };
-  expect(answers).toMatchObject([
+  expect(printed.map((text) => JSON.parse(text))).toMatchObject([
     { connectionId: 'calendar-ada', status },
     { connectionId: 'calendar-ada', status },
     { returnUrls: ['https://app.example.com/integrations'] },
