@@ -32,8 +32,8 @@ export async function createConnection(
 
 /**
  * Probes the upstream, then stores the connection with what the probe found: a row never shows a state that
- * nobody observed. An uplink is `disconnected` until a machine pairs with it. Returns undefined if the id was taken meanwhile. Throws ApiError `validation_error` without
- * a URL, `namespace_not_found` if the namespace was deleted meanwhile.
+ * nobody observed. An uplink is `disconnected` until a machine pairs with it. Returns undefined if the id was taken
+ * meanwhile. Throws ApiError `validation_error` without a URL, `namespace_not_found` if the namespace was deleted meanwhile.
  */
 export async function insertConnection(
   deps: CredentialedDeps,

@@ -18,8 +18,8 @@ export interface ToolsEnvelope {
 }
 
 /**
- * The tools of every connection of a namespace that the caller may execute on, asked at once: each upstream has its own time limit, so a dead
- * one costs that and no more, and is named with its error. Connections that wait for their user are not called.
+ * The tools of every connection of a namespace whose tools the caller may list, asked at once: each upstream has its own
+ * time limit, so a dead one costs that and no more, and is named with its error. Connections that wait for their user are not called.
  */
 export async function listNamespaceTools(
   deps: GatewayDeps,

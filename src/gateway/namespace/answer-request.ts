@@ -132,12 +132,8 @@ async function answerList(
     throw new ApiError('validation_error', { message: 'params.cursor: is unknown.' });
   }
   if (post.search && list === 'tools') return { tools: searchToolDefinitions(deps.limits) };
-  const { items, unavailable } = await listNamespace(
-    deps,
-    askedOf(post, params).caller,
-    list,
-    listRequest(list),
-  );
+  const caller = { ...callerOf(post), request: listRequest(list) };
+  const { items, unavailable } = await listNamespace(deps, caller, list);
   const { member, key } = lists[list];
   const named = Array.from(items, ([name, { definition }]) => ({ ...definition, [key]: name }));
   return { [member]: named, ...unavailableMeta(unavailable) };

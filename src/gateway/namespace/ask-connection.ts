@@ -23,13 +23,8 @@ export async function askConnection(
 ): Promise<RpcAnswer> {
   const { transport, sessions } = deps;
   return whenReady(deps, caller, connectionId, async () => {
-    const reached = await reachVisible(
-      deps,
-      caller,
-      connectionId,
-      rpcRequest(method, params),
-      refuseWaiting(deps),
-    );
+    const asking = { ...caller, request: rpcRequest(method, params) };
+    const reached = await reachVisible(deps, asking, connectionId, refuseWaiting(deps));
     const { callTimeoutMs } = reached.target.timeLimits;
     const signal = AbortSignal.any([caller.signal, AbortSignal.timeout(callTimeoutMs)]);
     const answer = await askUpstream(deps, reached, caller.signal, ({ target, connection }) =>

@@ -31,7 +31,7 @@ export async function callNamespaceTool(
   caller: NamespaceCaller,
   call: NamespaceCall,
 ): Promise<RpcAnswer> {
-  const found = await findByName(deps, caller, 'tools', call.name, undefined);
+  const found = await findByName(deps, caller, 'tools', call.name);
   if (found.kind === 'error') return found;
   const { connectionId, own: name, definition } = found.listed;
   call.entry.connectionId = connectionId;

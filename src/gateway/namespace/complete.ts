@@ -32,7 +32,7 @@ async function ask(deps: GatewayDeps, asked: Asked): Promise<RpcAnswer> {
       message: 'params.ref: must name a prompt or a resource template.',
     });
   }
-  const found = await findByName(deps, caller, 'prompts', ref.name, undefined);
+  const found = await findByName(deps, caller, 'prompts', ref.name);
   if (found.kind === 'error') return found;
   const { connectionId, own: name } = found.listed;
   entry.connectionId = connectionId;

@@ -4,7 +4,6 @@ import { ApiError } from '../../platform/errors.ts';
 import { refuseWaiting } from '../answer-mcp.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { fetchList } from '../fetch-list.ts';
-import type { RpcRequest } from '../rpc-request.ts';
 import { connectionOfName } from './aggregate-name.ts';
 import { type ListedItem, listNamespace, nameOwn, rememberedList } from './list-items.ts';
 import { type NamespaceCaller, reachVisible, whenReady } from './reach-visible.ts';
@@ -17,7 +16,7 @@ type Found<L extends NamedList> =
   | Extract<RpcAnswer, { kind: 'error' }>;
 
 /**
- * The tool or prompt of that name, which is found as it is listed, where the caller may send `request` if that is given. What is remembered answers first. Else a plain name
+ * The tool or prompt of that name, which is found as it is listed. What is remembered answers first. Else a plain name
  * tells its connection, and no other is asked; an alias does not, so all are. A name that none has is the error −32602
  * (MCP 2025-11-25, server/tools). Throws ApiError: `mcp_authorization_required`, `mcp_input_required`, and upstream errors.
  */
@@ -26,16 +25,15 @@ export async function findByName<L extends NamedList>(
   caller: NamespaceCaller,
   list: L,
   name: string,
-  request: RpcRequest | undefined,
 ): Promise<Found<L>> {
   const connectionId = connectionOfName(name);
   if (connectionId !== undefined) {
-    const listed = await findInConnection(deps, caller, list, connectionId, name, request);
+    const listed = await findInConnection(deps, caller, list, connectionId, name);
     return listed ? { kind: 'found', listed } : unknownName(list, name);
   }
-  const remembered = (await rememberedList(deps, caller, list, request)).items.get(name);
+  const remembered = (await rememberedList(deps, caller, list)).items.get(name);
   if (remembered) return { kind: 'found', listed: remembered };
-  const { items, unavailable } = await listNamespace(deps, caller, list, request);
+  const { items, unavailable } = await listNamespace(deps, caller, list);
   const listed = items.get(name);
   return listed ? { kind: 'found', listed } : unknownName(list, name, unavailable.length);
 }
@@ -57,11 +55,10 @@ async function findInConnection<L extends NamedList>(
   list: L,
   connectionId: string,
   name: string,
-  request: RpcRequest | undefined,
 ): Promise<ListedItem<L> | undefined> {
   try {
     return await whenReady(deps, caller, connectionId, async () => {
-      const reached = await reachVisible(deps, caller, connectionId, request, refuseWaiting(deps));
+      const reached = await reachVisible(deps, caller, connectionId, refuseWaiting(deps));
       const named = (items: readonly ListItem<L>[]) => nameOwn(connectionId, list, items).get(name);
       const remembered = named(deps.listMemory.get(list, reached.target) ?? []);
       return remembered ?? named(await fetchList(deps, reached, list, caller.signal));

@@ -13,7 +13,7 @@ export async function getNamespacePrompt(
   deps: GatewayDeps,
   { caller, params, entry }: Asked,
 ): Promise<RpcAnswer> {
-  const found = await findByName(deps, caller, 'prompts', readName(params), undefined);
+  const found = await findByName(deps, caller, 'prompts', readName(params));
   if (found.kind === 'error') return found;
   const { connectionId, own: name } = found.listed;
   entry.connectionId = connectionId;

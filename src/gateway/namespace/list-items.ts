@@ -5,7 +5,6 @@ import { ApiError } from '../../platform/errors.ts';
 import { refuseWaitingTools } from '../ask-upstream.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { fetchList } from '../fetch-list.ts';
-import type { RpcRequest } from '../rpc-request.ts';
 import { visibleConnections } from '../visible-connections.ts';
 import { type Address, aggregateName, nameEntries } from './aggregate-name.ts';
 import { type NamespaceCaller, reachVisible } from './reach-visible.ts';
@@ -38,8 +37,8 @@ const nameOf = {
 } satisfies Record<ListName, typeof aggregateName | typeof namespaceUri>;
 
 /**
- * One list of every connection that the caller may see, or may send `request` to if that is given, asked at once, within `namespaceEndpointMs` all together. Of an
- * upstream that takes longer the items remembered from its last listing are given, and its connection is named among
+ * One list of every connection that the caller may see, and may send its `request` to, asked at once, within
+ * `namespaceEndpointMs` all together. Of an upstream that takes longer the items remembered from its last listing are given, and its connection is named among
  * the unavailable all the same; its answer is waited for in the background, for the next time. Connections that wait
  * for their user are not called. Throws only what the store throws.
  */
@@ -47,16 +46,15 @@ export async function listNamespace<L extends ListName>(
   deps: GatewayDeps,
   caller: NamespaceCaller,
   list: L,
-  request: RpcRequest | undefined,
 ): Promise<NamespaceList<L>> {
-  const connections = await visibleConnections(deps, caller, request);
+  const connections = await visibleConnections(deps, caller, caller.request);
   const deadline = startDeadline(deps.limits.namespaceEndpointMs);
   try {
     const listings: Listing<L>[] = [];
     const queue = connections.entries();
     const workers = Array.from({ length: deps.limits.namespaceListConcurrency }, async () => {
       for (const [index, connection] of queue) {
-        listings[index] = await listConnection(deps, connection, caller, list, request, deadline);
+        listings[index] = await listConnection(deps, connection, caller, list, deadline);
       }
     });
     await Promise.all(workers);
@@ -71,10 +69,9 @@ export async function rememberedList<L extends ListName>(
   deps: GatewayDeps,
   caller: NamespaceCaller,
   list: L,
-  request: RpcRequest | undefined,
 ): Promise<NamespaceList<L>> {
   const listings: Listing<L>[] = [];
-  for (const connection of await visibleConnections(deps, caller, request)) {
+  for (const connection of await visibleConnections(deps, caller, caller.request)) {
     listings.push({ connection, items: await remembered(deps, connection, list), problem: undefined });
   }
   return join(list, listings, Number.POSITIVE_INFINITY);
@@ -105,7 +102,6 @@ async function listConnection<L extends ListName>(
   connection: Connection,
   caller: NamespaceCaller,
   list: L,
-  request: RpcRequest | undefined,
   deadline: Deadline,
 ): Promise<Listing<L>> {
   const { status } = connection;
@@ -114,7 +110,7 @@ async function listConnection<L extends ListName>(
   }
   try {
     if (deadline.isPassed()) throw new ApiError('upstream_timeout');
-    const items = await Promise.race([askForList(deps, connection, caller, list, request), deadline.passed]);
+    const items = await Promise.race([askForList(deps, connection, caller, list), deadline.passed]);
     return { connection, items, problem: undefined };
   } catch (error) {
     if (!(error instanceof ApiError)) {
@@ -131,9 +127,8 @@ async function askForList<L extends ListName>(
   { id }: Connection,
   caller: NamespaceCaller,
   list: L,
-  request: RpcRequest | undefined,
 ): Promise<readonly ListItem<L>[]> {
-  const reached = await reachVisible(deps, caller, id, request, refuseWaitingTools(deps));
+  const reached = await reachVisible(deps, caller, id, refuseWaitingTools(deps));
   return fetchList(deps, reached, list, caller.signal);
 }
 

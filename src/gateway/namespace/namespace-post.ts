@@ -21,5 +21,5 @@ export interface NamespacePost extends NamespaceRequest {
 
 /** Who asks. */
 export function callerOf({ principal, namespace, headers, signal }: NamespaceRequest): NamespaceCaller {
-  return { principal, namespace, via: viaHeader(headers.via), signal };
+  return { principal, namespace, via: viaHeader(headers.via), signal, request: undefined };
 }

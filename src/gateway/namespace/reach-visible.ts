@@ -9,20 +9,21 @@ import { withVia } from '../via-target.ts';
 export interface NamespaceCaller extends Caller {
   via: readonly string[];
   signal: AbortSignal;
+  /** What is to go upstream; undefined while it is only looked for. */
+  request: RpcRequest | undefined;
 }
 
 /**
- * Makes sure that one of the connections that the caller sees can be called with `request`, as `reach` does, with the hops that its request has come.
+ * Makes sure that one of the connections that the caller sees can be called, as `reach` does, with the hops that its request has come.
  * Throws ApiError `connection_not_found` for any other, and what `reach` throws.
  */
 export async function reachVisible(
   deps: GatewayDeps,
   caller: NamespaceCaller,
   connectionId: string,
-  request: RpcRequest | undefined,
   refuse: RefuseWaiting,
 ): Promise<ReachedConnection> {
-  return withVia(await reach(deps, caller, connectionId, request, refuse), caller.via);
+  return withVia(await reach(deps, caller, connectionId, caller.request, refuse), caller.via);
 }
 
 /**
@@ -39,7 +40,7 @@ export async function whenReady<T>(
     return await work();
   } catch (error) {
     const waits = error instanceof ApiError && ['auth_required', 'input_required'].includes(error.code);
-    if (waits) await reachVisible(deps, caller, connectionId, undefined, refuseWaiting(deps));
+    if (waits) await reachVisible(deps, caller, connectionId, refuseWaiting(deps));
     throw error;
   }
 }

@@ -121,7 +121,7 @@ async function searchTools(
   caller: NamespaceCaller,
   { query, limit }: { query: string; limit: number },
 ): Promise<RpcAnswer> {
-  const { items, unavailable } = await listNamespace(deps, caller, 'tools', listRequest('tools'));
+  const { items, unavailable } = await listNamespace(deps, listing(caller), 'tools');
   const ranked = await rankTools(items, query, deps.limits);
   const shown = ranked.slice(0, limit).map(([name, tool]) => brief(name, tool, deps.limits));
   return structured({ tools: shown, total: ranked.length }, unavailableMeta(unavailable));
@@ -140,9 +140,14 @@ function brief(
 }
 
 async function describeTool(deps: GatewayDeps, caller: NamespaceCaller, name: string): Promise<RpcAnswer> {
-  const found = await findByName(deps, caller, 'tools', name, listRequest('tools'));
+  const found = await findByName(deps, listing(caller), 'tools', name);
   if (found.kind === 'error') return found;
   return structured({ tool: { ...found.listed.definition, name } });
+}
+
+/** Who is shown what tools there are must be permitted to list them. */
+function listing(caller: NamespaceCaller): NamespaceCaller {
+  return { ...caller, request: listRequest('tools') };
 }
 
 /** Also as text, for clients that do not read what is structured (MCP 2025-11-25, server/tools). */
