@@ -27,7 +27,7 @@ import { createApp } from './http/app.ts';
 import type { App, HttpDeps } from './http/deps.ts';
 import { createBrowserGuard } from './http/setup/browser-guard.ts';
 import { callbackPath, clientMetadataPath } from './http/setup/paths.ts';
-import { createKeyVerifier } from './identity/api-keys.ts';
+import { createKeyVerifier } from './identity/api-keys/verify.ts';
 import { createAuthenticator } from './identity/authenticate.ts';
 import { ensureFirstOrganization } from './identity/first-start.ts';
 import { createNamespaceDirectory } from './identity/namespaces.ts';

@@ -1,4 +1,4 @@
-import { ApiError } from '../platform/errors.ts';
+import { readCursor, writeCursor } from '../platform/store/pages.ts';
 import type { AuditRow } from '../platform/store/schema.ts';
 import type { Store } from '../platform/store/store.ts';
 
@@ -40,7 +40,7 @@ export async function readAudit(
   organizationId: string,
   filter: AuditFilter,
   limit: number,
-  cursor?: string,
+  cursor: string | undefined,
 ): Promise<AuditPage> {
   const before = cursor === undefined ? undefined : readCursor(cursor);
   let select = store.db.selectFrom('audit').selectAll().where('organization_id', '=', organizationId);
@@ -66,35 +66,4 @@ export async function readAudit(
   const rows = found.slice(0, limit);
   const last = rows.at(-1);
   return { rows, nextCursor: found.length > limit && last ? writeCursor(last) : null };
-}
-
-/** All that `readAudit` finds, in pages of `pageSize`. */
-export async function* allAudit(
-  store: Store,
-  organizationId: string,
-  filter: AuditFilter,
-  pageSize: number,
-): AsyncGenerator<readonly AuditRow[]> {
-  let cursor: string | undefined;
-  do {
-    const page = await readAudit(store, organizationId, filter, pageSize, cursor);
-    yield page.rows;
-    cursor = page.nextCursor ?? undefined;
-  } while (cursor !== undefined);
-}
-
-function writeCursor({ time, id }: AuditRow): string {
-  return Buffer.from(JSON.stringify([time, id])).toString('base64url');
-}
-
-function readCursor(cursor: string): { time: number; id: string } {
-  try {
-    const [time, id] = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8')) as unknown[];
-    if (Number.isSafeInteger(time) && typeof id === 'string' && /^aud_\w+$/.test(id)) {
-      return { time: time as number, id };
-    }
-  } catch {
-    // Answered below, like any other cursor that is none.
-  }
-  throw new ApiError('validation_error', { message: 'cursor: is not one that a page gave as nextCursor.' });
 }

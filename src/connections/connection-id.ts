@@ -1,5 +1,5 @@
 import { ApiError } from '../platform/errors.ts';
-import { isStorableText } from './request.ts';
+import { isStorableText } from '../platform/store/storable-text.ts';
 
 /** 1 to 255 characters, no control characters, no leading dot: dots begin sub-resources (design §8, Ids). */
 export function isConnectionId(id: string, maxChars: number): boolean {

@@ -1,11 +1,12 @@
 import type { ExpressionBuilder } from 'kysely';
 import type { MetadataScope } from '../identity/permits.ts';
-import { ApiError } from '../platform/errors.ts';
+import { allPages, readCursor, writeCursor } from '../platform/store/pages.ts';
 import type { Tables } from '../platform/store/schema.ts';
+import { isStorableText } from '../platform/store/storable-text.ts';
 import type { Store } from '../platform/store/store.ts';
 import { type Connection, fromRow } from './connection.ts';
 import { metadataCondition } from './metadata-index.ts';
-import { canonicalUrl, isStorableText } from './request.ts';
+import { canonicalUrl } from './request.ts';
 
 export interface ListQuery {
   limit: number;
@@ -65,8 +66,8 @@ export async function listConnections(
   if (after) {
     select = select.where((where) =>
       where.or([
-        where('created_at', '>', after.createdAt),
-        where.and([where('created_at', '=', after.createdAt), where('uid', '>', after.uid)]),
+        where('created_at', '>', after.time),
+        where.and([where('created_at', '=', after.time), where('uid', '>', after.id)]),
       ]),
     );
   }
@@ -77,7 +78,8 @@ export async function listConnections(
     .execute();
   const connections = rows.slice(0, query.limit).map(fromRow);
   const last = connections.at(-1);
-  return { connections, nextCursor: rows.length > query.limit && last ? writeCursor(last) : null };
+  const position = last && { time: last.createdAt, id: last.uid };
+  return { connections, nextCursor: rows.length > query.limit && position ? writeCursor(position) : null };
 }
 
 /** Every connection of a namespace that is in `scope`, page by page. */
@@ -87,26 +89,7 @@ export async function* allConnections(
   scope: MetadataScope,
   pageSize: number,
 ): AsyncGenerator<Connection> {
-  let cursor: string | undefined;
-  do {
-    const page = await listConnections(store, namespace, { limit: pageSize, cursor, metadata: [], scope });
-    yield* page.connections;
-    cursor = page.nextCursor ?? undefined;
-  } while (cursor !== undefined);
-}
-
-function writeCursor({ createdAt, uid }: Connection): string {
-  return Buffer.from(JSON.stringify([createdAt, uid])).toString('base64url');
-}
-
-function readCursor(cursor: string): { createdAt: number; uid: string } {
-  try {
-    const [createdAt, uid] = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8')) as unknown[];
-    if (Number.isSafeInteger(createdAt) && typeof uid === 'string' && isStorableText(uid)) {
-      return { createdAt: createdAt as number, uid };
-    }
-  } catch {
-    // Answered below, like any other cursor that is none.
-  }
-  throw new ApiError('validation_error', { message: 'cursor: is not one that a page gave as nextCursor.' });
+  const read = (cursor: string | undefined) =>
+    listConnections(store, namespace, { limit: pageSize, cursor, metadata: [], scope });
+  for await (const { connections } of allPages(read)) yield* connections;
 }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { headerProblem } from '../mcp/headers.ts';
 import { ApiError } from '../platform/errors.ts';
 import type { Limits } from '../platform/limits.ts';
+import { isStorableText } from '../platform/store/storable-text.ts';
 import { mockSchema } from './connection.ts';
 
 /** What create and set take (api.md §3.2). Fields of later features are known here, to be refused by name. */
@@ -80,12 +81,6 @@ export function canonicalUrl(text: string): string | undefined {
   if (!url) return undefined;
   url.hash = '';
   return url.href;
-}
-
-/** Whether both databases store `text` as it is: PostgreSQL takes no NUL, neither takes a lone surrogate. */
-export function isStorableText(text: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for.
-  return text.isWellFormed() && !/[\u0000-\u001f\u007f-\u009f]/.test(text);
 }
 
 function checkUrl(text: string, limits: Limits): string {

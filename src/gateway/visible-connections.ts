@@ -17,7 +17,7 @@ export async function visibleConnections(
   const scope = connectionScope(principal, 'connections:execute', namespace, request);
   if (!scope) return [];
   const connections: Connection[] = [];
-  for await (const connection of allConnections(store, namespace, scope, limits.connectionsPage)) {
+  for await (const connection of allConnections(store, namespace, scope, limits.listPage)) {
     connections.push(connection);
   }
   return connections;

@@ -1,4 +1,4 @@
-import type { KeyVerifier } from './api-keys.ts';
+import type { KeyVerifier } from './api-keys/verify.ts';
 import type { Principal } from './principal.ts';
 import type { TokenVerifier } from './tokens/verify.ts';
 

@@ -2,7 +2,7 @@ import type { Clock } from '../platform/clock.ts';
 import { rowId } from '../platform/ids.ts';
 import type { Secret } from '../platform/secret.ts';
 import { isDuplicate, type Store } from '../platform/store/store.ts';
-import { createApiKey, ensureApiKey } from './api-keys.ts';
+import { createApiKey, ensureApiKey } from './api-keys/create.ts';
 
 const firstOrganization = 'first_organization';
 

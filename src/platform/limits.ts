@@ -253,8 +253,8 @@ export const defaultLimits = {
   inputNameChars: 128,
   inputLabelChars: 100,
   inputDescriptionChars: 500,
-  /** Page sizes. */
-  connectionsPage: 100,
+  /** Page sizes, unless the caller says another. */
+  listPage: 100,
   namespacesPage: 50,
 
   /** Configured OAuth clients of one namespace, and the longest id, secret or scope, and private key, of one. */

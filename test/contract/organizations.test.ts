@@ -106,7 +106,9 @@ describe('the API keys of an organization', () => {
     }
     expect(new Set(answers).size).toBe(1);
     expect(answers[0]).toMatch(/^403 .*no admin/);
-    expect((await revoke(theirs.id)).status).toBe(404);
+    for (const id of [theirs.id, 'none', '%00']) {
+      expect([id, (await revoke(id)).status]).toEqual([id, 404]);
+    }
     expect(await statusWith(other.key)).toBe(404);
   });
 

@@ -1,4 +1,4 @@
-import { createApiKey } from '../../identity/api-keys.ts';
+import { createApiKey } from '../../identity/api-keys/create.ts';
 import { ensureFirstOrganization, findFirstOrganization } from '../../identity/first-start.ts';
 import { systemClock } from '../../platform/clock.ts';
 import { ConfigError, readConfig } from '../../platform/config.ts';

@@ -5,9 +5,10 @@ import { rowId } from '../../platform/ids.ts';
 import type { Limits } from '../../platform/limits.ts';
 import type { Tables } from '../../platform/store/schema.ts';
 import { sealedFor } from '../../platform/store/sealed-columns.ts';
+import { isStorableText } from '../../platform/store/storable-text.ts';
 import { isMissingReference, type Store } from '../../platform/store/store.ts';
 import type { ConnectionsDeps } from '../deps.ts';
-import { canonicalUrl, isStorableText } from '../request.ts';
+import { canonicalUrl } from '../request.ts';
 import type { ConnectionEvent } from './announce.ts';
 import { newWebhookSecret, type WebhookSecret } from './sign.ts';
 

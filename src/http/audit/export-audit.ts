@@ -1,8 +1,9 @@
 import { Readable } from 'node:stream';
 import { z } from 'zod';
-import { type AuditFilter, allAudit } from '../../audit/read.ts';
-import { errorSchema, validationErrorSchema } from '../connect/parameters.ts';
+import { type AuditFilter, readAudit } from '../../audit/read.ts';
+import { allPages } from '../../platform/store/pages.ts';
 import type { App, HttpDeps } from '../deps.ts';
+import { errorSchema, validationErrorSchema } from '../error-schemas.ts';
 import { auditFilterSchema, filterOf, presentEntry } from './schemas.ts';
 
 /** `GET /audit/export`: all that the filter finds, one JSON document a line, read as fast as the caller takes it. */
@@ -43,7 +44,10 @@ async function* lines(
   organizationId: string,
   filter: AuditFilter,
 ): AsyncGenerator<string> {
-  for await (const rows of allAudit(store, organizationId, filter, limits.auditExportRows)) {
+  const pages = allPages((cursor) =>
+    readAudit(store, organizationId, filter, limits.auditExportRows, cursor),
+  );
+  for await (const { rows } of pages) {
     if (rows.length > 0) yield `${rows.map((row) => JSON.stringify(presentEntry(row))).join('\n')}\n`;
   }
 }

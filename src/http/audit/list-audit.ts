@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { readAudit } from '../../audit/read.ts';
-import { errorSchema, pageParameters, validationErrorSchema } from '../connect/parameters.ts';
 import type { App, HttpDeps } from '../deps.ts';
+import { errorSchema, validationErrorSchema } from '../error-schemas.ts';
+import { pageParameters } from '../page-parameters.ts';
 import { auditEntrySchema, auditFilterSchema, filterOf, presentEntry } from './schemas.ts';
 
 /** `GET /audit`: a page of what was done in the organization, newest first. */
@@ -25,7 +26,7 @@ export function listAuditRoute(app: App, { store, limits }: HttpDeps): void {
       },
     },
     async ({ principal, query }) => {
-      const { limit = limits.connectionsPage, cursor, ...filter } = query;
+      const { limit = limits.listPage, cursor, ...filter } = query;
       const page = await readAudit(store, principal.organizationId, filterOf(filter), limit, cursor);
       return { entries: page.rows.map(presentEntry), nextCursor: page.nextCursor };
     },

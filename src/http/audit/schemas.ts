@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { AuditFilter } from '../../audit/read.ts';
-import { isStorableText } from '../../connections/request.ts';
 import type { AuditRow } from '../../platform/store/schema.ts';
+import { isStorableText } from '../../platform/store/storable-text.ts';
 
 const text = z.string().min(1).max(512).refine(isStorableText, 'must have no control characters').optional();
 const instant = z.iso.datetime({ offset: true }).optional();

@@ -2,7 +2,8 @@ import { z } from 'zod';
 import type { AuditEntry } from '../../audit/entry.ts';
 import { callTool } from '../../gateway/call-tool.ts';
 import type { App, HttpDeps } from '../deps.ts';
-import { callerSignal, commonErrors, errorSchema, toolParams, validationErrorSchema } from './parameters.ts';
+import { errorSchema, validationErrorSchema } from '../error-schemas.ts';
+import { callerSignal, commonErrors, toolParams } from './parameters.ts';
 
 /** `POST /{ns}/{id}/.tools/{path…}`: the body is the arguments, the answer the CallToolResult as it is. */
 export function callToolRoute(app: App, deps: HttpDeps): void {

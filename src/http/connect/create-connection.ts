@@ -3,8 +3,9 @@ import { createConnection } from '../../connections/create.ts';
 import { connectionRequestSchema } from '../../connections/request.ts';
 import { writeGuard } from '../access.ts';
 import type { App, HttpDeps } from '../deps.ts';
+import { validationErrorSchema } from '../error-schemas.ts';
 import { acceptNoBody } from '../json-body.ts';
-import { commonErrors, namespaceParams, validationErrorSchema } from './parameters.ts';
+import { commonErrors, namespaceParams } from './parameters.ts';
 
 /** `POST /{ns}`: 201 with the probed connection, whatever state its upstream is in. */
 export function createConnectionRoute(app: App, deps: HttpDeps): void {

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { getTool, listTools } from '../../gateway/list-tools.ts';
 import type { App, HttpDeps } from '../deps.ts';
-import { callerSignal, commonErrors, errorSchema, toolParams, toolSchema } from './parameters.ts';
+import { errorSchema } from '../error-schemas.ts';
+import { callerSignal, commonErrors, toolParams, toolSchema } from './parameters.ts';
 
 /** `GET /{ns}/{id}/.tools/{path…}`: one tool, or the tools of a category. */
 export function getToolRoute(app: App, deps: HttpDeps): void {

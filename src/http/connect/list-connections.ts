@@ -4,7 +4,9 @@ import { listConnections } from '../../connections/list.ts';
 import { connectionScope } from '../../identity/permits.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { App, HttpDeps } from '../deps.ts';
-import { commonErrors, namespaceParams, pageParameters, validationErrorSchema } from './parameters.ts';
+import { validationErrorSchema } from '../error-schemas.ts';
+import { pageParameters } from '../page-parameters.ts';
+import { commonErrors, namespaceParams } from './parameters.ts';
 
 const querySchema = z
   .object({
@@ -37,7 +39,7 @@ export function listConnectionsRoute(app: App, deps: HttpDeps): void {
       },
     },
     async (request) => {
-      const { limit = deps.limits.connectionsPage, cursor, name, mcpUrl, ...rest } = request.query;
+      const { limit = deps.limits.listPage, cursor, name, mcpUrl, ...rest } = request.query;
       const { namespace } = request.params;
       const scope = connectionScope(request.principal, 'connections:read', namespace);
       if (!scope) return { connections: [], nextCursor: null };

@@ -2,7 +2,8 @@ import { z } from 'zod';
 import { statusSchema } from '../../connections/status.ts';
 import { listNamespaceTools } from '../../gateway/list-namespace-tools.ts';
 import type { App, HttpDeps } from '../deps.ts';
-import { callerSignal, commonErrors, errorSchema, namespaceParams, toolSchema } from './parameters.ts';
+import { errorSchema } from '../error-schemas.ts';
+import { callerSignal, commonErrors, namespaceParams, toolSchema } from './parameters.ts';
 
 /** `GET /{ns}/.tools`: one envelope a connection; a failing upstream fails only its own. */
 export function listNamespaceToolsRoute(app: App, deps: HttpDeps): void {

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { listTools } from '../../gateway/list-tools.ts';
 import type { App, HttpDeps } from '../deps.ts';
-import { callerSignal, commonErrors, connectionParams, errorSchema, toolSchema } from './parameters.ts';
+import { errorSchema } from '../error-schemas.ts';
+import { callerSignal, commonErrors, connectionParams, toolSchema } from './parameters.ts';
 
 /** `GET /{ns}/{id}/.tools`: asked of the upstream now. */
 export function listToolsRoute(app: App, deps: HttpDeps): void {

@@ -1,29 +1,10 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { errorSchema } from '../error-schemas.ts';
 
 export const namespaceParams = z.object({ namespace: z.string() });
 export const connectionParams = z.object({ namespace: z.string(), connectionId: z.string() });
 export const toolParams = z.object({ namespace: z.string(), connectionId: z.string(), '*': z.string() });
-
-/** Query parameters of a list in pages; `cursor` is `nextCursor` of the page before. */
-export const pageParameters = {
-  limit: z
-    .string()
-    .regex(/^\d{1,4}$/, 'must be a whole number from 1 to 100')
-    .transform(Number)
-    .pipe(z.number().min(1).max(100))
-    .optional()
-    .meta({ description: 'Page size, 1 to 100; 100 by default.' }),
-  cursor: z.string().optional().meta({ description: '`nextCursor` of the page before.' }),
-};
-
-export const errorSchema = z
-  .strictObject({ error: z.string().meta({ examples: ['not_found'] }), message: z.string() })
-  .meta({ id: 'Error' });
-
-export const validationErrorSchema = z
-  .strictObject({ error: z.literal('validation_error'), message: z.string() })
-  .meta({ id: 'ValidationError' });
 
 export const toolSchema = z
   .looseObject({

@@ -3,8 +3,9 @@ import { connectionRequestSchema } from '../../connections/request.ts';
 import { setConnection } from '../../connections/set.ts';
 import { writeGuard } from '../access.ts';
 import type { App, HttpDeps } from '../deps.ts';
+import { errorSchema, validationErrorSchema } from '../error-schemas.ts';
 import { acceptNoBody } from '../json-body.ts';
-import { commonErrors, connectionParams, errorSchema, validationErrorSchema } from './parameters.ts';
+import { commonErrors, connectionParams } from './parameters.ts';
 
 /** `PUT /{ns}/{id}`: 201 created, 200 updated, 409 for another URL than the stored one. */
 export function setConnectionRoute(app: App, deps: HttpDeps): void {

@@ -1,7 +1,8 @@
 import { createNamespace } from '../../identity/namespaces.ts';
 import { missingPermission, permits } from '../../identity/permits.ts';
 import type { App, HttpDeps } from '../deps.ts';
-import { namespaceSchema, registryErrorSchema } from './schemas.ts';
+import { registryErrorSchema } from '../error-schemas.ts';
+import { namespaceSchema } from './schemas.ts';
 
 /** `POST /namespaces`: a namespace under a generated name. */
 export function createNamespaceRoute(app: App, { store, clock }: HttpDeps): void {

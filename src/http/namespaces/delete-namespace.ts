@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { deleteNamespace } from '../../identity/namespaces.ts';
 import type { App, HttpDeps } from '../deps.ts';
-import { nameParams, registryErrorSchema } from './schemas.ts';
+import { registryErrorSchema } from '../error-schemas.ts';
+import { nameParams } from './schemas.ts';
 
 /** `DELETE /namespaces/{name}`: with its connections. */
 export function deleteNamespaceRoute(app: App, { store, sessions }: HttpDeps): void {

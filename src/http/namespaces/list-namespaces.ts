@@ -1,13 +1,8 @@
 import { z } from 'zod';
 import { listNamespaces, searchNamespaces } from '../../identity/namespaces.ts';
 import type { App, HttpDeps } from '../deps.ts';
-import {
-  countParameter,
-  flagParameter,
-  namespaceSchema,
-  paginationSchema,
-  registryErrorSchema,
-} from './schemas.ts';
+import { registryErrorSchema } from '../error-schemas.ts';
+import { countParameter, flagParameter, namespaceSchema, paginationSchema } from './schemas.ts';
 
 const querySchema = z.strictObject({
   q: z.string().optional().meta({ description: 'Prefix of the name.' }),

@@ -13,8 +13,6 @@ export const paginationSchema = z
   })
   .meta({ id: 'Pagination' });
 
-export const registryErrorSchema = z.strictObject({ error: z.string() }).meta({ id: 'RegistryError' });
-
 export const nameParams = z.object({ name: z.string() });
 
 /** A positive whole number in a query string, up to `max`. */

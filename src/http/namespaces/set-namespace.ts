@@ -2,8 +2,9 @@ import { z } from 'zod';
 import { ensureNamespace } from '../../identity/namespaces.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { App, HttpDeps } from '../deps.ts';
+import { registryErrorSchema } from '../error-schemas.ts';
 import { acceptNoBody } from '../json-body.ts';
-import { nameParams, namespaceSchema, registryErrorSchema } from './schemas.ts';
+import { nameParams, namespaceSchema } from './schemas.ts';
 
 /** `PUT /namespaces/{name}`: idempotent for the owner, 409 "already exists" for anyone else. */
 export function setNamespaceRoute(app: App, { store, clock }: HttpDeps): void {

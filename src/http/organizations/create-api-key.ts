@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { isStorableText } from '../../connections/request.ts';
-import { createApiKey } from '../../identity/api-keys.ts';
+import { createApiKey } from '../../identity/api-keys/create.ts';
+import { isStorableText } from '../../platform/store/storable-text.ts';
 import type { App, HttpDeps } from '../deps.ts';
-import { registryErrorSchema } from '../namespaces/schemas.ts';
+import { registryErrorSchema } from '../error-schemas.ts';
 import { organizationParams } from './schemas.ts';
 
 /** `POST /organizations/{orgId}/api-keys`: makes a key, whose value is in this answer and nowhere else. */

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { listApiKeys } from '../../identity/manage-api-keys.ts';
+import { listApiKeys } from '../../identity/api-keys/list.ts';
 import type { App, HttpDeps } from '../deps.ts';
-import { registryErrorSchema } from '../namespaces/schemas.ts';
+import { registryErrorSchema } from '../error-schemas.ts';
 import { apiKeySchema, organizationParams } from './schemas.ts';
 
 /** `GET /organizations/{orgId}/api-keys`: all keys, without their values. */

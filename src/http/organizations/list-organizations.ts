@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { listOrganizations } from '../../identity/organizations.ts';
 import type { App, HttpDeps } from '../deps.ts';
-import { registryErrorSchema } from '../namespaces/schemas.ts';
+import { registryErrorSchema } from '../error-schemas.ts';
 
 /** `GET /organizations`: the caller's own, so that its id can be learned. */
 export function listOrganizationsRoute(app: App, { store }: HttpDeps): void {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import { revokeApiKey } from '../../identity/manage-api-keys.ts';
+import { revokeApiKey } from '../../identity/api-keys/revoke.ts';
 import type { App, HttpDeps } from '../deps.ts';
-import { registryErrorSchema } from '../namespaces/schemas.ts';
+import { registryErrorSchema } from '../error-schemas.ts';
 import { organizationParams } from './schemas.ts';
 
 /** `DELETE /organizations/{orgId}/api-keys/{keyId}`: ends a key with all its service tokens. */

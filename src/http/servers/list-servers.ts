@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { App } from '../deps.ts';
-import { countParameter, paginationSchema, registryErrorSchema } from '../namespaces/schemas.ts';
+import { registryErrorSchema } from '../error-schemas.ts';
+import { countParameter, paginationSchema } from '../namespaces/schemas.ts';
 
 const querySchema = z.looseObject({
   page: countParameter(1_000_000_000).optional(),

@@ -2,8 +2,8 @@ import { z } from 'zod';
 import { notAdmin } from '../../identity/permits.ts';
 import { constraintSchema } from '../../identity/tokens/constraint.ts';
 import { mintToken } from '../../identity/tokens/mint.ts';
-import { errorSchema } from '../connect/parameters.ts';
 import type { App, HttpDeps } from '../deps.ts';
+import { errorSchema } from '../error-schemas.ts';
 import { acceptNoBody } from '../json-body.ts';
 
 /** `POST /tokens`: a service token that may do what its policy permits of what the caller may do. */

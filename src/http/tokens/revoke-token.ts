@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { revokeToken } from '../../identity/tokens/revoke.ts';
-import { errorSchema } from '../connect/parameters.ts';
 import type { App, HttpDeps } from '../deps.ts';
+import { errorSchema } from '../error-schemas.ts';
 
 /** `DELETE /tokens/{id}`: ends a token, and all that were minted from it, before their time. */
 export function revokeTokenRoute(app: App, deps: HttpDeps): void {

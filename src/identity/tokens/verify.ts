@@ -5,7 +5,7 @@ import type { Clock } from '../../platform/clock.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { Limits } from '../../platform/limits.ts';
 import type { Store } from '../../platform/store/store.ts';
-import { noteKeyUse } from '../note-key-use.ts';
+import { noteKeyUse } from '../api-keys/note-use.ts';
 import type { Principal } from '../principal.ts';
 import { principalOf, type TokenClaims, tokenIssuer, tokenType } from './claims.ts';
 import { revokedStale } from './revoke.ts';

@@ -4,7 +4,8 @@ import {
 } from '../../../connections/connection-settings.ts';
 import { patchConnectionSettings } from '../../../connections/patch-settings.ts';
 import type { App, HttpDeps } from '../../deps.ts';
-import { commonErrors, connectionParams, validationErrorSchema } from '../parameters.ts';
+import { validationErrorSchema } from '../../error-schemas.ts';
+import { commonErrors, connectionParams } from '../parameters.ts';
 
 /** `PATCH /{ns}/{id}/.settings`: what is left out stays as it is, null goes back to the default. */
 export function patchConnectionSettingsRoute(app: App, deps: HttpDeps): void {

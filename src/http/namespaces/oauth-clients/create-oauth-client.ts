@@ -6,7 +6,7 @@ import {
 import { createConfiguredClient } from '../../../connections/oauth/configured-clients.ts';
 import { namespaceParams } from '../../connect/parameters.ts';
 import type { App, HttpDeps } from '../../deps.ts';
-import { registryErrorSchema } from '../schemas.ts';
+import { registryErrorSchema } from '../../error-schemas.ts';
 
 /** `POST /namespaces/{namespace}/oauth-clients`: 409 while there is one for the same issuer or server. */
 export function createOAuthClientRoute(app: App, deps: HttpDeps): void {

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { deleteConfiguredClient } from '../../../connections/oauth/configured-clients.ts';
 import type { App, HttpDeps } from '../../deps.ts';
-import { registryErrorSchema } from '../schemas.ts';
+import { registryErrorSchema } from '../../error-schemas.ts';
 
 /** `DELETE /namespaces/{namespace}/oauth-clients/{clientId}`, where `clientId` is the `id` that the list shows. */
 export function deleteOAuthClientRoute(app: App, deps: HttpDeps): void {

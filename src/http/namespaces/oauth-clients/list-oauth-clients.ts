@@ -3,7 +3,7 @@ import { configuredClientSchema } from '../../../connections/oauth/configured-cl
 import { listConfiguredClients } from '../../../connections/oauth/configured-clients.ts';
 import { namespaceParams } from '../../connect/parameters.ts';
 import type { App, HttpDeps } from '../../deps.ts';
-import { registryErrorSchema } from '../schemas.ts';
+import { registryErrorSchema } from '../../error-schemas.ts';
 
 /** `GET /namespaces/{namespace}/oauth-clients`: all of them, oldest first; the limit makes pages needless. */
 export function listOAuthClientsRoute(app: App, deps: HttpDeps): void {

@@ -1,7 +1,7 @@
 import { namespaceSettingsSchema, readNamespaceSettings } from '../../../identity/namespace-settings.ts';
 import { namespaceParams } from '../../connect/parameters.ts';
 import type { App, HttpDeps } from '../../deps.ts';
-import { registryErrorSchema } from '../schemas.ts';
+import { registryErrorSchema } from '../../error-schemas.ts';
 
 /** `GET /namespaces/{namespace}/settings`. */
 export function getSettingsRoute(app: App, { store }: HttpDeps): void {

@@ -5,7 +5,7 @@ import {
 } from '../../../identity/namespace-settings.ts';
 import { namespaceParams } from '../../connect/parameters.ts';
 import type { App, HttpDeps } from '../../deps.ts';
-import { registryErrorSchema } from '../schemas.ts';
+import { registryErrorSchema } from '../../error-schemas.ts';
 
 /** `PATCH /namespaces/{namespace}/settings`: what is left out stays as it is. */
 export function patchSettingsRoute(app: App, deps: HttpDeps): void {

@@ -3,7 +3,7 @@ import { connectionEvents } from '../../../connections/webhooks/announce.ts';
 import { shownSecret } from '../../../connections/webhooks/sign.ts';
 import { createWebhook } from '../../../connections/webhooks/webhook.ts';
 import type { App, HttpDeps } from '../../deps.ts';
-import { registryErrorSchema } from '../schemas.ts';
+import { registryErrorSchema } from '../../error-schemas.ts';
 import { eventsSchema, newWebhookSchema, presentWebhook, webhooksParams } from './schemas.ts';
 
 const bodySchema = z.strictObject({

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { deleteWebhook } from '../../../connections/webhooks/webhook.ts';
 import type { App, HttpDeps } from '../../deps.ts';
-import { registryErrorSchema } from '../schemas.ts';
+import { registryErrorSchema } from '../../error-schemas.ts';
 import { webhookParams } from './schemas.ts';
 
 /** `DELETE /namespaces/{namespace}/webhooks/{webhookId}`: with all events that wait for it. */

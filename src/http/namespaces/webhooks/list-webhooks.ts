@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { listWebhooks } from '../../../connections/webhooks/webhook.ts';
 import type { App, HttpDeps } from '../../deps.ts';
-import { registryErrorSchema } from '../schemas.ts';
+import { registryErrorSchema } from '../../error-schemas.ts';
 import { presentWebhook, webhookSchema, webhooksParams } from './schemas.ts';
 
 /** `GET /namespaces/{namespace}/webhooks`: all of them, oldest first, without their secrets. */

@@ -1,6 +1,6 @@
-import type { Clock } from '../platform/clock.ts';
-import type { Limits } from '../platform/limits.ts';
-import type { Store } from '../platform/store/store.ts';
+import type { Clock } from '../../platform/clock.ts';
+import type { Limits } from '../../platform/limits.ts';
+import type { Store } from '../../platform/store/store.ts';
 
 /** Notes that an API key, or a token that descends from it, was used now; what is noted is at most `keyUseNotedMs` old. */
 export async function noteKeyUse(

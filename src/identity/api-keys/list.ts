@@ -1,5 +1,4 @@
-import { ApiError } from '../platform/errors.ts';
-import type { Store } from '../platform/store/store.ts';
+import type { Store } from '../../platform/store/store.ts';
 
 /** An API key as its organization sees it: the value is kept by nobody but its holder. */
 export interface ApiKey {
@@ -26,22 +25,4 @@ export async function listApiKeys(store: Store, organizationId: string): Promise
     createdAt: created_at,
     lastUsedAt: last_used_at,
   }));
-}
-
-/**
- * Ends a key and all service tokens that descend from it, at once and in every process.
- * Throws ApiError `not_found` for what is no key of the organization.
- */
-export async function revokeApiKey(store: Store, organizationId: string, keyId: string): Promise<void> {
-  await store.write(async (transaction, stale) => {
-    const deleted = await transaction
-      .deleteFrom('api_keys')
-      .where('organization_id', '=', organizationId)
-      .where('id', '=', keyId)
-      .returning('hash')
-      .executeTakeFirst();
-    if (!deleted) throw new ApiError('not_found', { message: 'API key not found' });
-    stale(`key:${deleted.hash}`);
-    stale(`key-id:${keyId}`);
-  });
 }

@@ -1,0 +1,74 @@
+import type { Clock } from '../../platform/clock.ts';
+import { randomText, rowId } from '../../platform/ids.ts';
+import { Secret } from '../../platform/secret.ts';
+import { isDuplicate, type Store } from '../../platform/store/store.ts';
+import { hashKey } from './hash-key.ts';
+
+export interface CreatedApiKey {
+  id: string;
+  key: Secret<string>;
+  /** Epoch milliseconds. */
+  createdAt: number;
+}
+
+/** Makes a key for an organization; the value is shown to its owner and not kept. */
+export async function createApiKey(
+  store: Store,
+  clock: Clock,
+  organizationId: string,
+  name: string,
+): Promise<CreatedApiKey> {
+  const key = `pb_${randomText(40)}`;
+  const createdAt = clock.now();
+  const id = await storeApiKey(store, createdAt, organizationId, name, key);
+  return { id, key: new Secret(key), createdAt };
+}
+
+/** Makes `key`, chosen by the operator, valid. Does nothing if it is already. */
+export async function ensureApiKey(
+  store: Store,
+  clock: Clock,
+  organizationId: string,
+  name: string,
+  key: Secret<string>,
+): Promise<void> {
+  const known = await store.db
+    .selectFrom('api_keys')
+    .select('id')
+    .where('hash', '=', hashKey(key.reveal()))
+    .executeTakeFirst();
+  if (known) return;
+  try {
+    await storeApiKey(store, clock.now(), organizationId, name, key.reveal());
+  } catch (error) {
+    // Another process that starts with the same setting was first.
+    if (!isDuplicate(error)) throw error;
+  }
+}
+
+/** Returns the id of the row. */
+async function storeApiKey(
+  store: Store,
+  createdAt: number,
+  organizationId: string,
+  name: string,
+  key: string,
+): Promise<string> {
+  const digest = hashKey(key);
+  const id = rowId('key');
+  await store.write(async (transaction, stale) => {
+    await transaction
+      .insertInto('api_keys')
+      .values({
+        id,
+        organization_id: organizationId,
+        name,
+        hash: digest,
+        created_at: createdAt,
+        last_used_at: null,
+      })
+      .execute();
+    stale(`key:${digest}`);
+  });
+  return id;
+}

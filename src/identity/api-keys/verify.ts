@@ -1,0 +1,70 @@
+import { timingSafeEqual } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../../platform/clock.ts';
+import type { Limits } from '../../platform/limits.ts';
+import type { Store } from '../../platform/store/store.ts';
+import type { Principal } from '../principal.ts';
+import { hashKey } from './hash-key.ts';
+import { noteKeyUse } from './note-use.ts';
+
+export interface KeyVerifier {
+  /** The principal behind `token`, or undefined. Synchronous when the key is remembered. */
+  verify(token: string): Principal | undefined | Promise<Principal | undefined>;
+}
+
+/**
+ * Looks keys up by hash and remembers valid ones; only the hash is kept, compared in constant time. Whenever it has to
+ * look, it notes the time in the key's row.
+ */
+export function createKeyVerifier(store: Store, clock: Clock, limits: Limits): KeyVerifier {
+  const known = new LRUCache<string, { digest: Buffer; principal: Principal }>({
+    max: limits.identityCacheEntries,
+    ttl: limits.identityCacheMs,
+    ttlResolution: limits.cacheClockMs,
+  });
+  // A row read before a change must not be remembered after it.
+  let changes = 0;
+  store.onStale((key) => {
+    if (key !== null && !key.startsWith('key:')) return;
+    changes++;
+    if (key === null) known.clear();
+    else known.delete(key.slice('key:'.length));
+  });
+
+  async function load(digest: string): Promise<Principal | undefined> {
+    const seen = changes;
+    const row = await store.db
+      .selectFrom('api_keys')
+      .select(['id', 'organization_id', 'hash', 'last_used_at'])
+      .where('hash', '=', digest)
+      .executeTakeFirst();
+    if (!row || !sameDigest(Buffer.from(row.hash), digest)) return undefined;
+    await noteKeyUse(store, clock, limits, row);
+    const principal: Principal = {
+      kind: 'api_key',
+      keyId: row.id,
+      tokenId: null,
+      organizationId: row.organization_id,
+      policies: [],
+      ancestors: [],
+      expiresAt: undefined,
+      identity: row.id,
+    };
+    if (seen === changes) known.set(digest, { digest: Buffer.from(digest), principal });
+    return principal;
+  }
+
+  return {
+    verify(token) {
+      const digest = hashKey(token);
+      const entry = known.get(digest);
+      if (entry && sameDigest(entry.digest, digest)) return entry.principal;
+      return load(digest);
+    },
+  };
+}
+
+function sameDigest(stored: Buffer, given: string): boolean {
+  const bytes = Buffer.from(given);
+  return stored.length === bytes.length && timingSafeEqual(stored, bytes);
+}
