@@ -7,18 +7,10 @@ import type { Limits } from '../platform/limits.ts';
 import { redirectPath, tooLarge } from '../upstream/exchange.ts';
 import { faultOfContentType, faultOfError, UpstreamFault } from '../upstream/fault.ts';
 import type { Deadlines, Expiring } from './deadlines.ts';
-import { EventBoundary, keepAliveComment } from './event-boundary.ts';
-import {
-  AnswerSign,
-  concat,
-  judgeAnswer,
-  readError,
-  readErrorEvent,
-  smallAnswerBytes,
-} from './read-answer-bytes.ts';
+import { concat, judgeAnswer, readError, readErrorEvent, smallAnswerBytes } from './read-answer-bytes.ts';
 import type { Downstream, RelayCall, RelayEvents } from './relay-call.ts';
-import { IdRestorer, restoreId } from './restore-id.ts';
-import { TickBatch } from './tick-batch.ts';
+import { restoreId } from './restore-id.ts';
+import { StreamWriter } from './stream-writer.ts';
 
 export interface RelayDeps {
   dispatcher: Dispatcher;
@@ -66,12 +58,10 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
   #headers: Record<string, string | string[] | undefined> = {};
   #held: Buffer[] = [];
   #bytes = 0;
-  #restorer: IdRestorer | undefined;
-  readonly #answerSign = new AnswerSign();
   /** When time is up on an event stream; its deadline comes earlier, for a comment. */
   #timeUp = 0;
-  #boundary: EventBoundary | undefined;
-  #batch: TickBatch | undefined;
+  /** There once the answer streams. */
+  #writer: StreamWriter | undefined;
   #isPaused = false;
   #ended = false;
 
@@ -114,7 +104,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     if (this.#deps.elapsed() < this.#timeUp) {
       // A refusal would have come at once.
       if (this.#mode === 'peek') this.#startStream(true);
-      if (this.#boundary) return this.#keepAlive(this.#boundary);
+      if (this.#isEvents) return this.#keepAlive();
     }
     this.#fail(new UpstreamFault('timeout', 'upstream did not answer in time'));
   }
@@ -172,7 +162,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
       if (!this.#isEvents && this.#bytes > limits.relayedAnswerBytes) {
         return this.#fail(tooLarge(limits.relayedAnswerBytes));
       }
-      this.#batch?.add(chunk);
+      this.#writer?.add(chunk);
       return;
     }
     if (this.#mode === 'peek') return this.#peek(controller, chunk);
@@ -181,8 +171,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
       this.#held.push(chunk);
       const held = this.#held;
       this.#held = [];
-      this.#startStream(false);
-      if (!this.#write(Buffer.concat(held))) this.#pause(controller);
+      if (!this.#startStream(false).write(Buffer.concat(held))) this.#pause();
       return;
     }
     this.#held.push(chunk);
@@ -192,9 +181,8 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     if (this.#ended || controller === this.#left) return;
     switch (this.#mode) {
       case 'stream': {
-        this.#flushAll();
-        const isAnswered = this.#restorer?.restored ?? this.#answerSign.seen;
-        if (this.#isEvents && !isAnswered && !this.#call.isResumable) {
+        this.#writer?.flush();
+        if (this.#isEvents && !this.#writer?.isAnswered && !this.#call.isResumable) {
           return this.#fail(
             new UpstreamFault('cut_off', 'upstream ended its event stream without an answer'),
           );
@@ -234,17 +222,16 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     if (error) {
       const pass = () => {
         this.#entry.answeredError(error.code);
-        this.#startStream(true);
-        this.#write(chunk);
-        this.#flushAll();
+        const writer = this.#startStream(true);
+        writer.write(chunk);
+        writer.flush();
         this.#response.end();
       };
       this.#refuse(error, pass);
       controller.abort(new Error('refused'));
       return;
     }
-    this.#startStream(true);
-    if (!this.#write(chunk)) this.#pause(controller);
+    if (!this.#startStream(true).write(chunk)) this.#pause();
   }
 
   #sendJson(status: number, body: Buffer): void {
@@ -299,12 +286,12 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     controller.abort(new Error('redirected'));
   }
 
-  #startStream(isEvents: boolean): void {
+  #startStream(isEvents: boolean): StreamWriter {
     this.#mode = 'stream';
     this.#isEvents = isEvents;
-    this.#restorer ??= this.#newRestorer();
-    this.#batch = new TickBatch((bytes) => this.#passOn(bytes));
-    if (isEvents) this.#boundary = new EventBoundary();
+    const { replacedId } = this.#call;
+    const written = (canTakeMore: boolean) => this.#passedOn(canTakeMore);
+    this.#writer = new StreamWriter(this.#response, this.#entry, isEvents, replacedId, written);
     this.#response.writeHead(200, {
       ...this.#passedHeaders(),
       'content-type': isEvents ? 'text/event-stream' : 'application/json',
@@ -314,6 +301,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
       this.#response.flushHeaders();
       this.#deps.deadlines.set(this, this.#eventDeadline());
     }
+    return this.#writer;
   }
 
   #awaitFirstEvent(): void {
@@ -331,44 +319,25 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
   }
 
   /** Nothing came for a while: a comment keeps what lies between from closing the stream, and is no news of the upstream. */
-  #keepAlive(boundary: EventBoundary): void {
+  #keepAlive(): void {
     const { deadlines, elapsed, limits } = this.#deps;
-    if (boundary.isHere && !this.#response.writableNeedDrain) this.#send(keepAliveComment);
+    this.#writer?.comment();
     deadlines.set(this, Math.min(this.#timeUp, elapsed() + limits.streamKeepAliveMs));
   }
 
-  /** What came in one tick. */
-  #passOn(bytes: Buffer): void {
+  /** What came in one tick was written. */
+  #passedOn(canTakeMore: boolean): void {
     if (this.#ended) return;
     if (this.#isEvents && !this.#isPaused) this.#deps.deadlines.set(this, this.#eventDeadline());
-    if (!this.#write(bytes) && this.#controller) this.#pause(this.#controller);
-  }
-
-  /** The end of the stream, or of what it brought, does not wait for the end of the tick. */
-  #flushAll(): void {
-    const last = this.#batch?.take();
-    if (last) this.#write(last);
-    const rest = this.#restorer?.flush();
-    if (rest && rest.length > 0) this.#send(rest);
-  }
-
-  #write(chunk: Buffer): boolean {
-    if (this.#isEvents && !this.#restorer) this.#answerSign.look(chunk);
-    const bytes = this.#restorer ? this.#restorer.push(chunk) : chunk;
-    return bytes.length === 0 || this.#send(bytes);
-  }
-
-  #send(bytes: Buffer): boolean {
-    this.#entry.bytesOut += bytes.length;
-    this.#boundary?.look(bytes);
-    return this.#response.write(bytes);
+    if (!canTakeMore) this.#pause();
   }
 
   /** A slow reader slows the upstream down instead of filling this process. */
-  #pause(controller: Dispatcher.DispatchController): void {
+  #pause(): void {
     const { deadlines, elapsed } = this.#deps;
     const { callTimeoutMs, maxCallMs } = this.#call.target.timeLimits;
-    if (this.#isPaused) return;
+    const controller = this.#controller;
+    if (this.#isPaused || !controller) return;
     this.#isPaused = true;
     controller.pause();
     // The reader is slow, not the upstream.
@@ -385,8 +354,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
 
   #fail(fault: UpstreamFault): void {
     const sent = this.#response.headersSent;
-    const last = this.#batch?.take();
-    if (last) this.#write(last);
+    this.#writer?.flushTick();
     this.#finish();
     this.#controller?.abort(fault);
     if (this.#status !== 0) fault.notOnTheWay();
@@ -412,11 +380,6 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
     this.#ended = true;
     this.#deps.deadlines.delete(this);
     this.#response.off('close', this.#onClose);
-  }
-
-  #newRestorer(): IdRestorer | undefined {
-    const replaced = this.#call.replacedId;
-    return replaced && new IdRestorer(replaced.ours, replaced.theirs);
   }
 
   #passedHeaders(): OutgoingHttpHeaders {

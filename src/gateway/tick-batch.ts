@@ -6,32 +6,27 @@ import { concat } from './read-answer-bytes.ts';
  */
 export class TickBatch {
   #pieces: Buffer[] = [];
-  readonly #flush: (bytes: Buffer) => void;
+  readonly #flushed: (bytes: Buffer) => void;
 
-  /** `flush` gets what came together, once the tick is over. */
-  constructor(flush: (bytes: Buffer) => void) {
-    this.#flush = flush;
+  /** `flushed` gets what came together, once the tick is over. */
+  constructor(flushed: (bytes: Buffer) => void) {
+    this.#flushed = flushed;
   }
 
   add(piece: Buffer): void {
     if (this.#pieces.push(piece) === 1) process.nextTick(flush, this);
   }
 
-  /** Takes out what has not been flushed. */
-  take(): Buffer | undefined {
-    if (this.#pieces.length === 0) return undefined;
+  /** Does not wait for the end of the tick. */
+  flush(): void {
+    if (this.#pieces.length === 0) return;
     const bytes = concat(this.#pieces);
     this.#pieces = [];
-    return bytes;
-  }
-
-  /** For the end of the tick alone. */
-  flush(): void {
-    const bytes = this.take();
-    if (bytes) this.#flush(bytes);
+    this.#flushed(bytes);
   }
 }
 
+/** One function for all batches: a closure for each would be garbage on every packet. */
 function flush(batch: TickBatch): void {
   batch.flush();
 }
