@@ -7,9 +7,9 @@ import { type Handler, legacyServer, sendJson, startUpstream, type Upstream } fr
 const limits = {
   discoverMs: 500,
   probeMs: 1_200,
-  listMs: 1_000,
-  callTimeoutMs: 1_000,
-  idleTimeoutMs: 1_000,
+  listMs: 2_000,
+  callTimeoutMs: 2_000,
+  idleTimeoutMs: 2_000,
   healMinMs: 30,
   healMaxMs: 150,
   healSweepMs: 100,

@@ -3,14 +3,20 @@ import { Kysely, type SqliteDatabase, SqliteDialect, type SqliteStatement } from
 import { LRUCache } from 'lru-cache';
 import type { Tables } from './schema.ts';
 
-/**
- * Opens the SQLite file at `path`, durable against power loss: WAL with `synchronous=FULL`.
- * `node:sqlite` is synchronous, so a statement costs no thread hop; the cache keeps statements prepared.
- */
+/** Opens the SQLite file at `path`. */
 export function openSqlite(path: string): Kysely<Tables> {
-  const database = new DatabaseSync(path, { timeout: 5_000, enableForeignKeyConstraints: true });
+  return new Kysely<Tables>({ dialect: sqliteDialect(path, 5_000) });
+}
+
+/**
+ * The SQLite file at `path`, durable against power loss: WAL with `synchronous=FULL`. `node:sqlite` is synchronous, so
+ * a statement costs no thread hop; the cache keeps statements prepared. One that meets a lock blocks the thread for up to
+ * `lockWaitMs`.
+ */
+export function sqliteDialect(path: string, lockWaitMs: number): SqliteDialect {
+  const database = new DatabaseSync(path, { timeout: lockWaitMs, enableForeignKeyConstraints: true });
   database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
-  return new Kysely<Tables>({ dialect: new SqliteDialect({ database: asKyselyDatabase(database) }) });
+  return new SqliteDialect({ database: asKyselyDatabase(database) });
 }
 
 /** The subset of better-sqlite3's interface that Kysely's own dialect asks for, over `node:sqlite`. */
