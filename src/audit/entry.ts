@@ -1,7 +1,7 @@
 /**
  * How a call or action ended. `ok`: it was answered, on the relay whatever the answer says; `tool_error`: the tool says
  * `isError`; `rpc_error`: a JSON-RPC error, whose number is the code; `failed`: an error of the table in
- * `platform/errors.ts`, which is the code; `cancelled`: the caller went away.
+ * `platform/errors.ts`, which is the code, or an end of a setup page that changed nothing; `cancelled`: the caller went away.
  */
 export type Outcome = 'ok' | 'tool_error' | 'rpc_error' | 'failed' | 'cancelled';
 

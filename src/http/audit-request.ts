@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { AuditEntry } from '../audit/entry.ts';
+import { type Actor, AuditEntry } from '../audit/entry.ts';
+import type { Connection } from '../connections/connection.ts';
 import type { HttpDeps } from './deps.ts';
 
 /**
@@ -11,17 +12,54 @@ export function beginEntry(deps: HttpDeps, request: FastifyRequest, reply: Fasti
   if (audit === undefined) return;
   const params = request.params as Record<string, string | undefined>;
   const { [namespaceParameter]: namespace = null, connectionId = null } = params;
-  const { traceparent } = request.headers;
-  const entry = new AuditEntry(
+  const entry = newEntry(
+    deps,
+    request,
     request.principal,
-    deps.clock.now(),
     namespace,
     audit === true ? request.method : audit,
-    typeof traceparent === 'string' ? traceparent : undefined,
   );
-  request.entry = entry;
   entry.connectionId = connectionId;
   entry.connectionUid = uidOf(deps, entry);
+  recordAtEnd(deps, reply, entry);
+}
+
+/**
+ * Begins the audit entry of a browser that came with a setup link, or back from the login that one led to: whoever holds
+ * the link acts for the organization of the connection, under no name.
+ */
+export async function beginSetupEntry(
+  deps: HttpDeps,
+  reply: FastifyReply,
+  { namespace, id, uid }: Connection,
+  method: 'setup/open' | 'setup/submit' | 'setup/login',
+): Promise<void> {
+  const { request } = reply;
+  const organizationId = await deps.namespaces.ownerOf(namespace);
+  if (organizationId === undefined) return;
+  const actor = { organizationId, kind: 'setup_link', keyId: null, tokenId: null };
+  const entry = newEntry(deps, request, actor, namespace, method);
+  entry.connectionId = id;
+  entry.connectionUid = uid;
+  entry.bytesIn = Number(request.headers['content-length'] ?? 0);
+  recordAtEnd(deps, reply, entry);
+}
+
+function newEntry(
+  { clock }: HttpDeps,
+  request: FastifyRequest,
+  actor: Actor,
+  namespace: string | null,
+  method: string,
+): AuditEntry {
+  const { traceparent } = request.headers;
+  const trace = typeof traceparent === 'string' ? traceparent : undefined;
+  const entry = new AuditEntry(actor, clock.now(), namespace, method, trace);
+  request.entry = entry;
+  return entry;
+}
+
+function recordAtEnd(deps: HttpDeps, reply: FastifyReply, entry: AuditEntry): void {
   const startedAt = deps.clock.elapsed();
   const response = reply.raw;
   response.on('close', () => {

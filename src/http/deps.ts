@@ -64,7 +64,7 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Set by `access.ts` on every route that is not public. */
     principal: Principal;
-    /** Set by `access.ts` on the routes that declare `audit`. */
+    /** Set by `access.ts` on the routes that declare `audit`, and by the setup pages for a link that is real. */
     entry: AuditEntry | null;
   }
 }

@@ -146,6 +146,8 @@ async function insertNamespace(
 export interface NamespaceDirectory {
   /** Whether the caller's organization owns the namespace. Synchronous when remembered. */
   owns(principal: Principal, name: string): boolean | Promise<boolean>;
+  /** The organization that owns the namespace; undefined if there is no such namespace. Synchronous when remembered. */
+  ownerOf(name: string): string | undefined | Promise<string | undefined>;
 }
 
 /** Remembers which organization owns which namespace; names that nobody has are asked anew each time. */
@@ -163,23 +165,27 @@ export function createNamespaceDirectory(store: Store, limits: Limits): Namespac
     else owners.delete(key.slice('namespace:'.length));
   });
 
-  async function load(principal: Principal, name: string): Promise<boolean> {
+  async function load(name: string): Promise<string | undefined> {
     const seen = changes;
     const row = await store.db
       .selectFrom('namespaces')
       .select('organization_id')
       .where('name', '=', name)
       .executeTakeFirst();
-    if (!row) return false;
-    if (seen === changes) owners.set(name, row.organization_id);
-    return row.organization_id === principal.organizationId;
+    if (row && seen === changes) owners.set(name, row.organization_id);
+    return row?.organization_id;
+  }
+
+  function ownerOf(name: string): string | undefined | Promise<string | undefined> {
+    return owners.get(name) ?? (isNamespaceName(name) ? load(name) : undefined);
   }
 
   return {
-    owns(principal, name) {
-      const owner = owners.get(name);
-      if (owner !== undefined) return owner === principal.organizationId;
-      return isNamespaceName(name) ? load(principal, name) : false;
+    ownerOf,
+    owns({ organizationId }, name) {
+      const owner = ownerOf(name);
+      if (owner instanceof Promise) return owner.then((found) => found === organizationId);
+      return owner === organizationId;
     },
   };
 }

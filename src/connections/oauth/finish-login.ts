@@ -23,13 +23,16 @@ export interface LoginAnswer {
 /** The setup page that the login was begun on. */
 type WayBack = Pick<PendingLogin, 'ticket' | 'returnUrl'>;
 
-/** How a login ended. `connection` is the one it was for, where that may be told. */
+/** How a login ended. `connection` is the one it was for. */
 export type LoginOutcome =
   | { kind: 'granted'; connection: Connection; returnUrl: string | undefined }
   /** No such login: finished before, run out, or never begun. */
   | { kind: 'unknown' }
-  /** Begun in another browser: somebody may have sent the person here (MCP security best practices). */
-  | { kind: 'other_browser' }
+  /**
+   * Begun in another browser: somebody may have sent the person here (MCP security best practices), who learns nothing
+   * of the connection.
+   */
+  | { kind: 'other_browser'; connection: Connection }
   /** The setup was completed by another login meanwhile. */
   | { kind: 'superseded'; connection: Connection }
   | { kind: 'declined'; connection: Connection; back: WayBack }
@@ -52,9 +55,9 @@ export async function finishLogin(
     .returningAll()
     .executeTakeFirst();
   if (!row || row.expires_at <= deps.clock.now()) return { kind: 'unknown' };
-  if (!isSame(row.browser_hash, hashOf(browser ?? ''))) return { kind: 'other_browser' };
   const connection = await findConnectionByUid(deps.store, row.connection_uid);
   if (!connection) return { kind: 'unknown' };
+  if (!isSame(row.browser_hash, hashOf(browser ?? ''))) return { kind: 'other_browser', connection };
   if (connection.setupEpoch !== row.setup_epoch) return { kind: 'superseded', connection };
   const plain = await deps.keyring.unseal(row.namespace, sealedFor.login(stateHash), row.sealed);
   const pending: PendingLogin = JSON.parse(plain.toString('utf8'));

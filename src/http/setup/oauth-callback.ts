@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { finishLogin, type LoginOutcome } from '../../connections/oauth/finish-login.ts';
 import { readNamespaceSettings } from '../../identity/namespace-settings.ts';
 import { isAllowedReturnUrl } from '../../identity/return-url.ts';
+import { beginSetupEntry } from '../audit-request.ts';
 import type { App, HttpDeps } from '../deps.ts';
 import { type Notice, renderNotice } from './notice.ts';
 import { usedNotice } from './open-setup.ts';
@@ -31,7 +32,9 @@ export function oauthCallbackRoute(app: App, deps: HttpDeps): void {
         state === undefined
           ? { kind: 'unknown' }
           : await finishLogin(deps, { state, code, error, iss }, browser);
+      if ('connection' in outcome) await beginSetupEntry(deps, reply, outcome.connection, 'setup/login');
       if (outcome.kind !== 'granted') {
+        request.entry?.failed(`login_${outcome.kind}`);
         const { status, notice } = explain(deps, outcome);
         return sendPage(reply, status, renderNotice(notice));
       }

@@ -1,10 +1,11 @@
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply } from 'fastify';
 import type { Connection } from '../../connections/connection.ts';
 import { isConnectionId } from '../../connections/connection-id.ts';
 import type { ResolvedConnection } from '../../connections/credentials.ts';
 import { findConnection } from '../../connections/find.ts';
 import { readNamespaceSettings } from '../../identity/namespace-settings.ts';
 import { isAllowedReturnUrl } from '../../identity/return-url.ts';
+import { beginSetupEntry } from '../audit-request.ts';
 import type { HttpDeps } from '../deps.ts';
 import { type Notice, renderNotice } from './notice.ts';
 
@@ -26,9 +27,14 @@ const askForNewLink =
 
 /**
  * Finds the connection of a setup link and checks its ticket. A link without a good ticket says the same whether or
- * not there is such a connection.
+ * not there is such a connection. The use of a link that was ours is audited, under `action` (design §8, Permissions).
  */
-export async function openSetup(deps: HttpDeps, request: FastifyRequest): Promise<OpenSetup | Refusal> {
+export async function openSetup(
+  deps: HttpDeps,
+  reply: FastifyReply,
+  action: 'setup/open' | 'setup/submit',
+): Promise<OpenSetup | Refusal> {
+  const { request } = reply;
   const { namespace, connectionId } = request.params as { namespace: string; connectionId: string };
   const query = request.query as Record<string, unknown>;
   const isId = isConnectionId(connectionId, deps.limits.connectionIdChars);
@@ -43,8 +49,13 @@ export async function openSetup(deps: HttpDeps, request: FastifyRequest): Promis
       hint: askForNewLink,
     });
   }
-  if (verdict === 'used') return refuse(410, usedNotice(connection));
+  await beginSetupEntry(deps, reply, connection, action);
+  if (verdict === 'used') {
+    request.entry?.failed('setup_link_used');
+    return refuse(410, usedNotice(connection));
+  }
   if (verdict === 'expired') {
+    request.entry?.failed('setup_link_expired');
     return refuse(410, {
       kind: 'gone',
       title: 'This link has expired',
@@ -56,6 +67,7 @@ export async function openSetup(deps: HttpDeps, request: FastifyRequest): Promis
   if (returnUrl === undefined) return { opened: await deps.credentials.open(connection), ticket, returnUrl };
   const settings = await readNamespaceSettings(deps.store, namespace);
   if (typeof returnUrl !== 'string' || !isAllowedReturnUrl(settings, returnUrl)) {
+    request.entry?.failed('return_url_not_allowed');
     return refuse(400, {
       kind: 'failure',
       title: 'This link leads somewhere unknown',

@@ -11,7 +11,7 @@ export async function showSetup(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const setup = await openSetup(deps, request);
+  const setup = await openSetup(deps, reply, 'setup/open');
   if ('page' in setup) return sendPage(reply, setup.status, setup.page);
   const { opened, ticket, returnUrl } = setup;
   const { connection, headers, grant } = opened;

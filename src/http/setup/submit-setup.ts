@@ -30,7 +30,7 @@ export async function submitSetup(
   request: FastifyRequest,
   reply: FastifyReply,
 ): Promise<FastifyReply> {
-  const setup = await openSetup(deps, request);
+  const setup = await openSetup(deps, reply, 'setup/submit');
   if ('page' in setup) return sendPage(reply, setup.status, setup.page);
   const form = request.body instanceof URLSearchParams ? request.body : new URLSearchParams();
   const browser = deps.browsers.read(request);
@@ -104,6 +104,7 @@ async function showAgain(
   problem: string,
 ): Promise<FastifyReply> {
   const { opened, ticket, returnUrl } = setup;
+  reply.request.entry?.failed('setup_not_accepted');
   const current = await findConnectionByUid(deps.store, opened.connection.uid);
   if (!current) return sendOutcome(deps, reply, opened.connection, returnUrl);
   const { headers, grant } = await deps.credentials.open(current);
@@ -124,6 +125,7 @@ function refuseForm(
   { opened, ticket, returnUrl }: OpenSetup,
   reply: FastifyReply,
 ): FastifyReply {
+  reply.request.entry?.failed('setup_form_forged');
   const href = setupPath(deps, opened.connection, { ticket, returnUrl });
   const page = renderNotice({
     kind: 'failure',
