@@ -31,6 +31,7 @@ import { createKeyVerifier } from './identity/api-keys/verify.ts';
 import { createAuthenticator } from './identity/authenticate.ts';
 import { ensureFirstOrganization } from './identity/first-start.ts';
 import { createNamespaceDirectory } from './identity/namespaces.ts';
+import { createQuotas } from './identity/quotas.ts';
 import { createSigningKeys } from './identity/tokens/signing-keys.ts';
 import { createTokenVerifier } from './identity/tokens/verify.ts';
 import { type Clock, systemClock } from './platform/clock.ts';
@@ -81,7 +82,7 @@ export interface Replaceable {
  */
 export async function compose(config: Config, log: Logger, replaced: Replaceable = {}): Promise<Patchbay> {
   const clock = replaced.clock ?? systemClock;
-  const limits = { ...defaultLimits, ...replaced.limits };
+  const limits = { ...defaultLimits, ...config.limits, ...replaced.limits };
 
   // Known for certain once the server listens; every link that leaves it needs it.
   let listening: AddressInfo | undefined;
@@ -104,6 +105,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       createTokenVerifier({ store, signingKeys, clock, limits }),
     );
     const namespaces = createNamespaceDirectory(store, limits);
+    const quotas = createQuotas(clock, limits, namespaces.limitsOf);
 
     // Audit: what was done, and by whom.
     const stop = new AbortController();
@@ -201,6 +203,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       signingKeys,
       namespaces,
       pairings,
+      quotas,
       allowList,
       tickets,
       browsers,

@@ -1,6 +1,9 @@
 import type { Kysely } from 'kysely';
+import { lockNamespace } from '../identity/lock-namespace.ts';
+import { parseSettings } from '../identity/namespace-settings.ts';
 import { ApiError } from '../platform/errors.ts';
 import { readableConnectionId, rowId } from '../platform/ids.ts';
+import type { Limits } from '../platform/limits.ts';
 import type { Tables } from '../platform/store/schema.ts';
 import { isDuplicate, isMissingReference } from '../platform/store/store.ts';
 import { type Connection, fromRow } from './connection.ts';
@@ -33,7 +36,8 @@ export async function createConnection(
 /**
  * Probes the upstream, then stores the connection with what the probe found: a row never shows a state that
  * nobody observed. An uplink is `disconnected` until a machine pairs with it. Returns undefined if the id was taken
- * meanwhile. Throws ApiError `validation_error` without a URL, `namespace_not_found` if the namespace was deleted meanwhile.
+ * meanwhile. Throws ApiError `validation_error` without a URL, `limit_reached`, `namespace_not_found` if the namespace was
+ * deleted meanwhile.
  */
 export async function insertConnection(
   deps: CredentialedDeps,
@@ -49,6 +53,7 @@ export async function insertConnection(
   // The namespace as it is now: one that is deleted and made again during the probe is another one.
   const home = await findNamespace(store.db, namespace);
   if (!home) throw new ApiError('namespace_not_found');
+  await checkRoom(store.db, namespace, home.settings, deps.limits);
   const uid = rowId('con');
   const headers = checked.headers ?? {};
   const sealed_headers = await sealHeaders(keyring, namespace, uid, headers).catch((error: unknown) => {
@@ -85,10 +90,11 @@ export async function insertConnection(
   };
   try {
     const inserted = await store.write(async (transaction, stale) => {
-      const still = await findNamespace(transaction, namespace);
+      const still = await lockNamespace(transaction, namespace);
       if (still?.organization_id !== home.organization_id || still.created_at !== home.created_at) {
         throw new ApiError('namespace_not_found');
       }
+      await checkRoom(transaction, namespace, still.settings, deps.limits);
       const inserted = await transaction
         .insertInto('connections')
         .values(row)
@@ -117,7 +123,27 @@ function notYetPaired(at: number): Finding {
 function findNamespace(db: Kysely<Tables>, name: string) {
   return db
     .selectFrom('namespaces')
-    .select(['organization_id', 'created_at'])
+    .select(['organization_id', 'created_at', 'settings'])
     .where('name', '=', name)
     .executeTakeFirst();
+}
+
+/** Throws ApiError `limit_reached` if the namespace has as many connections as it may. */
+async function checkRoom(
+  db: Kysely<Tables>,
+  namespace: string,
+  settings: string | null,
+  { connectionsPerNamespace }: Limits,
+): Promise<void> {
+  const own = parseSettings(settings).limits.connectionsPerNamespace ?? connectionsPerNamespace;
+  const most = Math.min(own, connectionsPerNamespace);
+  const { count } = await db
+    .selectFrom('connections')
+    .select(({ fn }) => fn.countAll<number | bigint | string>().as('count'))
+    .where('namespace', '=', namespace)
+    .executeTakeFirstOrThrow();
+  if (Number(count) < most) return;
+  throw new ApiError('limit_reached', {
+    message: `A namespace may have ${most} connections, and this one does.`,
+  });
 }

@@ -4,6 +4,7 @@ import type { Resolver } from '../connections/resolve.ts';
 import { isWaiting, type WaitingStatus } from '../connections/status.ts';
 import { connectionRefusal } from '../identity/permits.ts';
 import type { Principal } from '../identity/principal.ts';
+import type { Usage } from '../identity/quotas.ts';
 import { ApiError } from '../platform/errors.ts';
 import { type CredentialsRefused, UpstreamFault } from '../upstream/fault.ts';
 import type { Protocol } from '../upstream/negotiate.ts';
@@ -15,10 +16,11 @@ export interface ReachedConnection extends ResolvedConnection {
   connection: Connection & { protocol: Protocol };
 }
 
-/** Who calls, and in which namespace. */
+/** Who calls, in which namespace, and what the request uses up. */
 export interface Caller {
   principal: Principal;
   namespace: string;
+  usage: Usage;
 }
 
 /** The error that tells a caller that the connection waits for its user. */
@@ -27,7 +29,7 @@ export type RefuseWaiting = (connection: Connection, status: WaitingStatus) => A
 /**
  * Finds a connection and makes sure that the caller may execute `request` there, and that it can be called; undefined is
  * for what sends nothing of the caller's. One that never answered a probe is probed now, but for an uplink without a tunnel.
- * Throws ApiError: `connection_not_found`, `forbidden`, `uplink_offline`, what `refuse` makes of a status that waits for the user,
+ * Throws ApiError: `connection_not_found`, `forbidden`, `too_many_requests`, `too_many_calls`, `uplink_offline`, what `refuse` makes of a status that waits for the user,
  * `upstream_failed` with the stored message if it still does not answer.
  */
 export function reach(
@@ -40,6 +42,7 @@ export function reach(
   const found = deps.resolver.resolve(caller.namespace, id);
   if (found && !(found instanceof Promise) && found.connection.protocol && !isRenewalDue(deps, found)) {
     requireExecute(caller, found, request);
+    if (request) caller.usage.call(id);
     relearn(deps, found.connection);
     return ready(found, refuse);
   }
@@ -78,6 +81,7 @@ async function reachSlowly(
   const found = await finding;
   if (!found) throw new ApiError('connection_not_found');
   requireExecute(caller, found, request);
+  if (request) caller.usage.call(id);
   requireReady(found, refuse);
   const { connection } = found;
   if (connection.protocol) {

@@ -1,4 +1,4 @@
-import type { FastifyRequest, RouteOptions } from 'fastify';
+import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify';
 import type { Connection } from '../connections/connection.ts';
 import type { MetadataGuard } from '../connections/metadata-guard.ts';
 import {
@@ -10,6 +10,7 @@ import {
   permits,
 } from '../identity/permits.ts';
 import { bearerToken, type Principal } from '../identity/principal.ts';
+import { rateLimitHeaders, type Usage } from '../identity/quotas.ts';
 import { ApiError } from '../platform/errors.ts';
 import { beginEntry } from './audit-request.ts';
 import { resourceMetadataUrl } from './connect/protected-resource.ts';
@@ -32,16 +33,18 @@ export function guardHost(app: App, deps: HttpDeps): void {
 }
 
 /**
- * The checks before any route runs, in this order: Origin, credential, namespace, permission there; and, once the body
- * is read, the connection. Each is answered from memory when it can be, so that a warm request awaits nothing here.
+ * The checks before any route runs, in this order: Origin, credential, namespace, permission there, quotas; and, once the
+ * body is read, the connection. Each is answered from memory when it can be, so that a warm request awaits nothing here.
  */
 export function guardAccess(app: App, deps: HttpDeps, publicUrl: () => URL): void {
   app.decorateRequest('principal', null as unknown as Principal);
+  app.decorateRequest('usage', null as unknown as Usage);
   app.decorateRequest('entry', null);
   app.addHook('onRequest', (request, reply, done) => {
     const refusal = checkOrigin(deps, request);
     if (refusal) return done(refusal);
-    authorize(deps, request, (error) => {
+    authorize(deps, request, (refused) => {
+      const error = refused ?? (request.principal && meter(deps, request, reply));
       if (!error && request.principal) beginEntry(deps, request, reply);
       if (error instanceof ApiError && error.status === 401) {
         reply.header('www-authenticate', challenge(error, request, publicUrl()));
@@ -114,6 +117,26 @@ function admit(
     done(owns ? namespaceRefusal(principal, permission, namespace) : new ApiError('namespace_not_found'));
   if (owned instanceof Promise) owned.then(decide, done);
   else decide(owned);
+}
+
+/** Counts the request against the quotas of its caller and namespace, until its response closes. */
+function meter(deps: HttpDeps, request: FastifyRequest, reply: FastifyReply): ApiError | undefined {
+  const { permission, inNamespace, errors } = request.routeOptions.config;
+  const { namespace } = request.params as { namespace?: string };
+  try {
+    const isCall = permission === 'connections:execute';
+    const usage = deps.quotas.admit(request.principal, inNamespace ? namespace : undefined, isCall);
+    request.usage = usage;
+    // Who went away while its credential was looked up has closed already.
+    if (isCall && reply.raw.closed) usage.end();
+    else if (isCall) reply.raw.once('close', usage.end);
+    // On an MCP endpoint the headers are those of its upstream.
+    if (errors !== 'jsonrpc') reply.headers(rateLimitHeaders(usage.tightest));
+    return undefined;
+  } catch (error) {
+    if (error instanceof ApiError) return error;
+    throw error;
+  }
 }
 
 /**

@@ -73,7 +73,15 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
   await app.register(cors, {
     origin: (origin, answer) => answer(null, origin !== undefined && deps.allowList.allowsOrigin(origin)),
     methods: ['GET', 'POST', 'PUT', 'DELETE', 'PATCH'],
-    exposedHeaders: ['mcp-session-id', 'retry-after', 'x-should-retry', 'www-authenticate'],
+    exposedHeaders: [
+      'mcp-session-id',
+      'retry-after',
+      'x-should-retry',
+      'www-authenticate',
+      'ratelimit-limit',
+      'ratelimit-remaining',
+      'ratelimit-reset',
+    ],
     maxAge: 600,
   });
   guardAccess(app, deps, publicUrl);

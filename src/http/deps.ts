@@ -14,6 +14,7 @@ import type { GatewayDeps } from '../gateway/deps.ts';
 import type { Authenticator } from '../identity/authenticate.ts';
 import type { NamespaceDirectory } from '../identity/namespaces.ts';
 import type { Permission, Principal } from '../identity/principal.ts';
+import type { Quotas, Usage } from '../identity/quotas.ts';
 import type { SigningKeys } from '../identity/tokens/signing-keys.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { AllowList } from './allow-list.ts';
@@ -26,6 +27,7 @@ export interface HttpDeps extends GatewayDeps {
   signingKeys: SigningKeys;
   namespaces: NamespaceDirectory;
   pairings: Pairings;
+  quotas: Quotas;
   allowList: AllowList;
   tickets: SetupTickets;
   browsers: BrowserGuard;
@@ -64,6 +66,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Set by `access.ts` on every route that is not public. */
     principal: Principal;
+    /** Set with it. */
+    usage: Usage;
     /** Set by `access.ts` on the routes that declare `audit`, and by the setup pages for a link that is real. */
     entry: AuditEntry | null;
   }

@@ -1,8 +1,10 @@
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
+import type { FastifySchema, RouteOptions } from 'fastify';
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
 import { version } from '../platform/version.ts';
 import type { App } from './deps.ts';
+import { errorSchema, registryErrorSchema } from './error-schemas.ts';
 
 /** Collects the schemas of all routes that follow. Register before them. */
 export async function collectSchemas(app: App): Promise<void> {
@@ -18,9 +20,23 @@ export async function collectSchemas(app: App): Promise<void> {
       components: { securitySchemes: { bearerAuth: { type: 'http', scheme: 'bearer' } } },
       security: [{ bearerAuth: [] }],
     },
-    transform: (route) => nameWildcard(jsonSchemaTransform(route as never)),
+    transform: (route) => nameWildcard(jsonSchemaTransform(describeAccess(route as never))),
     transformObject: (route) => dropUnusedSchemas(jsonSchemaTransformObject(route)),
   });
+}
+
+/** What each guarded route needs, and how it answers whom it does not let in (access.ts). */
+function describeAccess(input: Parameters<typeof jsonSchemaTransform>[0]) {
+  const { schema, route } = input as { schema?: FastifySchema; route: RouteOptions };
+  const { permission, errors } = route.config ?? {};
+  if (!schema || schema.hide || !permission || permission === 'public') return input;
+  const shape = errors === 'registry' ? registryErrorSchema : errorSchema;
+  const refusals = {
+    401: shape.describe('Missing or invalid token'),
+    429: shape.describe('More requests, or calls at once, than there may be'),
+  };
+  const response = { ...(schema.response as object), ...refusals };
+  return { ...input, schema: { ...schema, 'x-permission': permission, response } };
 }
 
 /** The router knows the rest of a path as `*`; OpenAPI wants a name, and the vendor's is `toolPath`. */

@@ -5,6 +5,28 @@ import type { Store } from '../platform/store/store.ts';
 import { lockNamespace } from './lock-namespace.ts';
 import { returnUrlProblem } from './return-url.ts';
 
+const limitNames = [
+  'namespaceRequestsPerMinute',
+  'connectionRequestsPerMinute',
+  'namespaceOpenCalls',
+  'connectionOpenCalls',
+  'connectionsPerNamespace',
+] as const satisfies (keyof Limits)[];
+
+/** What a namespace allows itself, where that is less than the operator's limits (limits.ts) do. */
+export type NamespaceLimits = { [name in (typeof limitNames)[number]]?: number | undefined };
+
+const limitSchema = z.int().positive().optional();
+const limitsSchema = z
+  .strictObject({
+    namespaceRequestsPerMinute: limitSchema.meta({ description: 'Requests a minute, of all callers.' }),
+    connectionRequestsPerMinute: limitSchema.meta({ description: 'Calls a minute, of each connection.' }),
+    namespaceOpenCalls: limitSchema.meta({ description: 'Calls under way, open streams included.' }),
+    connectionOpenCalls: limitSchema.meta({ description: 'Calls under way, of each connection.' }),
+    connectionsPerNamespace: limitSchema.meta({ description: 'Connections; more are refused.' }),
+  } satisfies Record<(typeof limitNames)[number], unknown>)
+  .meta({ description: 'Lower limits than those of the server; what is left out is the server’s.' });
+
 /** The settings of a namespace, as they are stored and as the API shows them. */
 export const namespaceSettingsSchema = z
   .strictObject({
@@ -13,6 +35,7 @@ export const namespaceSettingsSchema = z
         'Where people may be sent back to after setup: same origin, same path or below. https://, or http:// on loopback.',
       examples: [['https://app.example.com/integrations']],
     }),
+    limits: limitsSchema,
   })
   .meta({ id: 'NamespaceSettings' });
 
@@ -29,7 +52,7 @@ export async function readNamespaceSettings(store: Store, name: string): Promise
     .where('name', '=', name)
     .executeTakeFirst();
   if (!row) throw new ApiError('namespace_not_found');
-  return parse(row.settings);
+  return parseSettings(row.settings);
 }
 
 /**
@@ -42,13 +65,14 @@ export async function patchNamespaceSettings(
   name: string,
   patch: NamespaceSettingsPatch,
 ): Promise<NamespaceSettings> {
-  const checked: Partial<NamespaceSettings> = patch.returnUrls
-    ? { returnUrls: checkReturnUrls(patch.returnUrls, limits) }
-    : {};
+  const checked = {
+    ...(patch.returnUrls && { returnUrls: checkReturnUrls(patch.returnUrls, limits) }),
+    ...(patch.limits && { limits: checkLimits(patch.limits, limits) }),
+  };
   return store.write(async (transaction, stale) => {
     const row = await lockNamespace(transaction, name);
     if (row?.organization_id !== organizationId) throw new ApiError('namespace_not_found');
-    const settings = { ...parse(row.settings), ...checked };
+    const settings = { ...parseSettings(row.settings), ...checked };
     await transaction
       .updateTable('namespaces')
       .set({ settings: JSON.stringify(settings) })
@@ -60,8 +84,18 @@ export async function patchNamespaceSettings(
 }
 
 /** Settings that were never set, or did not exist yet when the row was written, have their first values. */
-function parse(stored: string | null): NamespaceSettings {
-  return { returnUrls: [], ...(stored === null ? {} : JSON.parse(stored)) };
+export function parseSettings(stored: string | null): NamespaceSettings {
+  return { returnUrls: [], limits: {}, ...(stored === null ? {} : JSON.parse(stored)) };
+}
+
+/** A namespace may be stricter than the server, not laxer. */
+function checkLimits(given: NamespaceLimits, limits: Limits): NamespaceLimits {
+  for (const name of limitNames) {
+    const most = limits[name];
+    if ((given[name] ?? 0) > most)
+      refuse(`limits.${name}`, `must be at most ${most}, which the server allows`);
+  }
+  return given;
 }
 
 /** The URLs in the form in which they are compared: WHATWG `href`. */

@@ -4,6 +4,7 @@ import { ApiError } from '../platform/errors.ts';
 import { readableNamespaceName } from '../platform/ids.ts';
 import type { Limits } from '../platform/limits.ts';
 import { isDuplicate, type Store } from '../platform/store/store.ts';
+import { type NamespaceLimits, parseSettings } from './namespace-settings.ts';
 import { permits } from './permits.ts';
 import type { Principal } from './principal.ts';
 
@@ -148,11 +149,13 @@ export interface NamespaceDirectory {
   owns(principal: Principal, name: string): boolean | Promise<boolean>;
   /** The organization that owns the namespace; undefined if there is no such namespace. Synchronous when remembered. */
   ownerOf(name: string): string | undefined | Promise<string | undefined>;
+  /** What the namespace allows itself; nothing where it is not remembered. */
+  limitsOf(name: string): NamespaceLimits;
 }
 
 /** Remembers which organization owns which namespace; names that nobody has are asked anew each time. */
 export function createNamespaceDirectory(store: Store, limits: Limits): NamespaceDirectory {
-  const owners = new LRUCache<string, string>({
+  const remembered = new LRUCache<string, { owner: string; limits: NamespaceLimits }>({
     max: limits.identityCacheEntries,
     ttl: limits.identityCacheMs,
     ttlResolution: limits.cacheClockMs,
@@ -161,27 +164,30 @@ export function createNamespaceDirectory(store: Store, limits: Limits): Namespac
   store.onStale((key) => {
     if (key !== null && !key.startsWith('namespace:')) return;
     changes++;
-    if (key === null) owners.clear();
-    else owners.delete(key.slice('namespace:'.length));
+    if (key === null) remembered.clear();
+    else remembered.delete(key.slice('namespace:'.length));
   });
 
   async function load(name: string): Promise<string | undefined> {
     const seen = changes;
     const row = await store.db
       .selectFrom('namespaces')
-      .select('organization_id')
+      .select(['organization_id', 'settings'])
       .where('name', '=', name)
       .executeTakeFirst();
-    if (row && seen === changes) owners.set(name, row.organization_id);
-    return row?.organization_id;
+    if (!row) return undefined;
+    const owner = row.organization_id;
+    if (seen === changes) remembered.set(name, { owner, limits: parseSettings(row.settings).limits });
+    return owner;
   }
 
   function ownerOf(name: string): string | undefined | Promise<string | undefined> {
-    return owners.get(name) ?? (isNamespaceName(name) ? load(name) : undefined);
+    return remembered.get(name)?.owner ?? (isNamespaceName(name) ? load(name) : undefined);
   }
 
   return {
     ownerOf,
+    limitsOf: (name) => remembered.get(name)?.limits ?? {},
     owns({ organizationId }, name) {
       const owner = ownerOf(name);
       if (owner instanceof Promise) return owner.then((found) => found === organizationId);

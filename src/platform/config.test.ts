@@ -46,6 +46,12 @@ describe('readConfig', () => {
     ['PATCHBAY_ALLOW_PRIVATE_UPSTREAMS', '10.0.0.0/33'],
     ['PATCHBAY_ALLOWED_HOSTS', 'https://example.com'],
     ['PATCHBAY_ALLOWED_ORIGINS', 'example.com'],
+    ['PATCHBAY_LIMITS', 'unheardOf=1'],
+    ['PATCHBAY_LIMITS', 'toString=1'],
+    ['PATCHBAY_LIMITS', 'connectMs'],
+    ['PATCHBAY_LIMITS', 'connectMs=0'],
+    ['PATCHBAY_LIMITS', 'connectMs=1.5'],
+    ['PATCHBAY_LIMITS', 'connectMs=9007199254740992'],
     ['PATCHBAY_LOG_LEVEL', 'loud'],
   ])('names %s when it is unusable, and not its value', (name, value) => {
     const [problem] = problems({ [name]: value });
@@ -55,6 +61,14 @@ describe('readConfig', () => {
 
   test('reports all problems at once', () => {
     expect(problems({ PATCHBAY_PORT: 'x', PATCHBAY_LOG_LEVEL: 'x' })).toHaveLength(2);
+  });
+
+  test('reads limits, of which the last one of a name holds', () => {
+    expect(readConfig({ PATCHBAY_LIMITS: 'connectMs=5, jsonDepth = 7,connectMs=6' }).limits).toEqual({
+      connectMs: 6,
+      jsonDepth: 7,
+    });
+    expect(readConfig({}).limits).toEqual({});
   });
 
   test('reads lists, ranges and origins', () => {

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import envPaths from 'env-paths';
 import ipaddr from 'ipaddr.js';
 import { z } from 'zod';
+import { defaultLimits, type Limits } from './limits.ts';
 import { Secret } from './secret.ts';
 
 /** Which private destinations upstream requests may reach (design §5, Egress). */
@@ -27,6 +28,8 @@ export interface Config {
   allowedOrigins: string[];
   /** Our client metadata document, if it is hosted elsewhere than here. */
   oauthClientMetadataUrl: URL | undefined;
+  /** Instead of those of limits.ts. */
+  limits: Partial<Limits>;
   logLevel: string;
 }
 
@@ -160,6 +163,12 @@ const settings = {
     'Where authorization servers find our client metadata document, if it is hosted elsewhere.',
     z.string().transform(parseClientMetadataUrl).optional(),
   ),
+  limits: setting(
+    'PATCHBAY_LIMITS',
+    'those of docs/limits.md',
+    'Other limits, comma-separated: name=number. The names and their units are in docs/limits.md.',
+    z.string().optional().transform(parseLimits),
+  ),
   logLevel: setting(
     'PATCHBAY_LOG_LEVEL',
     'info',
@@ -271,6 +280,23 @@ function parsePrivateUpstreams(text: string | undefined, context: z.RefinementCt
     }
   }
   return { kind: 'list', hosts, ranges };
+}
+
+/** Zero would stop what it limits, and be refused by libraries. */
+function parseLimits(text: string | undefined, context: z.RefinementCtx): Partial<Limits> {
+  const limits: Partial<Limits> = {};
+  for (const item of list(text)) {
+    const [name = '', value = ''] = item.split('=').map((part) => part.trim());
+    if (!Object.hasOwn(defaultLimits, name)) {
+      context.addIssue({ code: 'custom', message: `knows no limit "${name}"; docs/limits.md has the names` });
+    } else if (!/^[1-9]\d{0,15}$/.test(value) || !Number.isSafeInteger(Number(value))) {
+      context.addIssue({
+        code: 'custom',
+        message: `takes name=number with whole numbers from 1; "${item}" is none`,
+      });
+    } else limits[name as keyof Limits] = Number(value);
+  }
+  return limits;
 }
 
 function parseOrigins(text: string | undefined, context: z.RefinementCtx): string[] {

@@ -83,6 +83,13 @@ export const errorTable = {
     when: 'The service token is good but lacks the permission that the message names; or only an API key may do it; or the organization that is named is not the caller’s.',
     remedy: 'Use a token that has it, or an API key of the organization.',
   },
+  limit_reached: {
+    status: 403,
+    rpc: 40304,
+    message: 'There are as many as there may be.',
+    when: 'A namespace has as many connections as it may.',
+    remedy: 'Delete some, or have the operator raise the limit (PATCHBAY_LIMITS).',
+  },
   host_not_allowed: {
     status: 403,
     rpc: 40302,
@@ -236,6 +243,20 @@ export const errorTable = {
     message: 'The upstream asks to slow down.',
     when: 'The upstream answered 429, or 503 with `Retry-After`, just now or to a call before; or as many calls, streams or sessions wait for it as may.',
     remedy: 'Wait for `Retry-After`, or a moment.',
+  },
+  too_many_requests: {
+    status: 429,
+    rpc: 42902,
+    message: 'Too many requests.',
+    when: 'The API key, the service token, the namespace or the connection has had as many requests as it may in a minute. The request did not run.',
+    remedy: 'Wait for `Retry-After`; `RateLimit-Limit`, `-Remaining` and `-Reset` say what is left.',
+  },
+  too_many_calls: {
+    status: 429,
+    rpc: 42903,
+    message: 'Too many calls at once.',
+    when: 'The API key, the service token, the namespace or the connection has as many calls under way as it may. The request did not run.',
+    remedy: 'Wait for answers of the others.',
   },
   upgrade_required: {
     status: 426,

@@ -43,7 +43,7 @@ export const defaultLimits = {
   idleTimeoutMs: 300_000,
   /** Longest answer. */
   maxCallMs: 3_600_000,
-  /** Bounds of what a connection may set for itself instead of these three. */
+  /** Bounds of what a connection may set for itself instead of `callTimeoutMs`, `idleTimeoutMs` and `maxCallMs`. */
   timeSettingMinMs: 1_000,
   callTimeoutMaxMs: 3_600_000,
   idleTimeoutMaxMs: 3_600_000,
@@ -174,6 +174,22 @@ export const defaultLimits = {
   identityCacheMs: 30_000,
   /** How old the noted last use of an API key may be while the key is used. */
   keyUseNotedMs: 60_000,
+
+  /**
+   * Requests a minute, of one API key with all its service tokens, of one service token, to one namespace, and calls of one
+   * connection; a quota may be spent at once. And how many calls of each may be under way, open streams included.
+   */
+  keyRequestsPerMinute: 120_000,
+  tokenRequestsPerMinute: 30_000,
+  namespaceRequestsPerMinute: 120_000,
+  connectionRequestsPerMinute: 30_000,
+  keyOpenCalls: 4_000,
+  tokenOpenCalls: 1_000,
+  namespaceOpenCalls: 4_000,
+  connectionOpenCalls: 1_000,
+  /** Keys, tokens, namespaces and connections, of each as many, whose requests one process counts. */
+  quotaSubjects: 50_000,
+  connectionsPerNamespace: 10_000,
 
   /** How long a service token lasts, unless told, and at most. */
   tokenDefaultMs: 60 * 60_000,

@@ -73,6 +73,8 @@ export class Processes {
         PATCHBAY_PORT: '0',
         PATCHBAY_DATA_DIR: dataDir,
         PATCHBAY_API_KEY: token,
+        // One key calls one connection as fast as it can; the quotas are counted, and not reached.
+        PATCHBAY_LIMITS: unreachedQuotas,
       },
     });
     const origin = await Promise.race([listeningOrigin(child), failOnExit(child)]);
@@ -143,6 +145,10 @@ async function failOnExit(child: ChildProcess): Promise<never> {
 }
 
 /** The caller's own Patchbay settings must not reach the one under test. */
+const unreachedQuotas = ['key', 'token', 'namespace', 'connection']
+  .map((scope) => `${scope}RequestsPerMinute=100000000`)
+  .join();
+
 function withoutSettings(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('PATCHBAY_')));
 }

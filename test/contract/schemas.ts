@@ -159,7 +159,10 @@ const foundNamespacesSchema = z.strictObject({
   pagination: paginationSchema,
 });
 
-const settingsSchema = z.strictObject({ returnUrls: z.array(z.url()) });
+const settingsSchema = z.strictObject({
+  returnUrls: z.array(z.url()),
+  limits: z.record(z.string(), z.int().min(1)),
+});
 
 const milliseconds = z.int().min(1_000).nullable();
 const connectionSettingsSchema = z.strictObject({
@@ -232,10 +235,10 @@ const connectErrors = {
   413: errorSchema,
   414: errorSchema,
   415: errorSchema,
+  429: errorSchema,
 };
 const upstreamErrors = {
   422: errorSchema,
-  429: errorSchema,
   502: errorSchema,
   503: errorSchema,
   504: errorSchema,
@@ -248,6 +251,7 @@ const registryErrors = {
   409: registryErrorSchema,
   413: registryErrorSchema,
   415: registryErrorSchema,
+  429: registryErrorSchema,
 };
 /** An id that does not decode is refused before there is a route, and so in the general shape. */
 const registryItemErrors = { ...registryErrors, 400: errorSchema };

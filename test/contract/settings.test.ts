@@ -37,11 +37,11 @@ describe.each(['GET', 'PATCH'])('%s /namespaces/{namespace}/settings', (method) 
 
 describe('settings', () => {
   test('are there before anything was set', async () => {
-    expect(await send()).toEqual({ status: 200, body: { returnUrls: [] } });
+    expect(await send()).toEqual({ status: 200, body: { returnUrls: [], limits: {} } });
   });
 
   test('keep what was set, in the form in which it is compared, and what a PATCH leaves out', async () => {
-    const body = { returnUrls: ['https://app.example/', 'http://localhost:3000/done'] };
+    const body = { returnUrls: ['https://app.example/', 'http://localhost:3000/done'], limits: {} };
     expect(await patch({ returnUrls: ['https://APP.example', 'http://localhost:3000/x/../done'] })).toEqual({
       status: 200,
       body,
@@ -54,18 +54,28 @@ describe('settings', () => {
 
   test('are replaced one by one, each as a whole', async () => {
     await patch({ returnUrls: ['https://a.example/'] });
+    await patch({ limits: { connectionOpenCalls: 3, connectionsPerNamespace: 7 } });
     expect((await patch({ returnUrls: ['https://b.example/'] })).body).toEqual({
       returnUrls: ['https://b.example/'],
+      limits: { connectionOpenCalls: 3, connectionsPerNamespace: 7 },
     });
-    expect((await patch({ returnUrls: [] })).body).toEqual({ returnUrls: [] });
+    expect((await patch({ limits: { connectionOpenCalls: 4 } })).body).toEqual({
+      returnUrls: ['https://b.example/'],
+      limits: { connectionOpenCalls: 4 },
+    });
+    expect((await patch({ returnUrls: [], limits: {} })).body).toEqual({ returnUrls: [], limits: {} });
   });
 
   test('belong to one namespace', async () => {
     await contract.request('/namespaces/second', { method: 'PUT', json: {} });
     await patch({ returnUrls: ['https://a.example/'] });
-    expect((await send({}, '/namespaces/second/settings')).body).toEqual({ returnUrls: [] });
+    expect((await send({}, '/namespaces/second/settings')).body).toEqual({
+      returnUrls: [],
+      limits: {},
+    });
     expect((await send({ key: otherKey }, '/namespaces/others-own/settings')).body).toEqual({
       returnUrls: [],
+      limits: {},
     });
   });
 
@@ -77,7 +87,7 @@ describe('settings', () => {
     expect((await send({}, at)).status).toBe(404);
     expect((await patch({ returnUrls: [] }, at)).status).toBe(404);
     await contract.request('/namespaces/gone-soon', { method: 'PUT', json: {} });
-    expect((await send({}, at)).body).toEqual({ returnUrls: [] });
+    expect((await send({}, at)).body).toEqual({ returnUrls: [], limits: {} });
   });
 
   test('are not those of a namespace that became another organization’s while it was still remembered', async () => {
@@ -109,7 +119,9 @@ describe('settings', () => {
       status: 400,
       body: { error: 'returnUrls: must have at most 20 entries.' },
     });
-    expect((await patch({ returnUrls: urls.slice(1) })).body).toEqual({ returnUrls: urls.slice(1) });
+    expect((await patch({ returnUrls: urls.slice(1) })).body).toMatchObject({
+      returnUrls: urls.slice(1),
+    });
   });
 
   test.each([
@@ -125,20 +137,25 @@ describe('settings', () => {
     [{ returnUrls: ['https://app.example/?x=1'] }, 'returnUrls.0'],
     [{ returnUrls: ['javascript:alert(1)'] }, 'returnUrls.0'],
     [{ returnUrls: [`https://app.example/${'x'.repeat(2048)}`] }, 'returnUrls.0'],
+    [{ limits: { connectionOpenCalls: 0 } }, 'limits.connectionOpenCalls'],
+    [{ limits: { connectionOpenCalls: 1.5 } }, 'limits.connectionOpenCalls'],
+    [{ limits: { connectionOpenCalls: 100_000_000 } }, 'limits.connectionOpenCalls'],
+    [{ limits: { keyOpenCalls: 1 } }, 'keyOpenCalls'],
+    [{ limits: null }, 'limits'],
     [[], 'body'],
     [null, 'body'],
   ])('refuse %j, naming %s, and change nothing', async (json, field) => {
     await patch({ returnUrls: ['https://kept.example/'] });
     const answer = await patch(json);
     expect(answer).toEqual({ status: 400, body: { error: expect.stringContaining(field) } });
-    expect((await send()).body).toEqual({ returnUrls: ['https://kept.example/'] });
+    expect((await send()).body).toEqual({ returnUrls: ['https://kept.example/'], limits: {} });
   });
 
   test('lose none of many PATCHes at once', async () => {
     const urls = Array.from({ length: 20 }, (_, i) => `https://app.example/${i}`);
     const answers = await Promise.all(urls.map((url) => patch({ returnUrls: [url] })));
     // Each answer is what its own PATCH made; the last one to commit stays.
-    expect(answers.map(({ body }) => body)).toEqual(urls.map((url) => ({ returnUrls: [url] })));
-    expect(urls.map((url) => ({ returnUrls: [url] }))).toContainEqual((await send()).body);
+    expect(answers.map(({ body }) => body)).toEqual(urls.map((url) => ({ returnUrls: [url], limits: {} })));
+    expect(urls.map((url) => ({ returnUrls: [url], limits: {} }))).toContainEqual((await send()).body);
   });
 });

@@ -35,18 +35,21 @@ test('the commands of the page on service tokens work as they are written', asyn
   ]);
 });
 
-test('the commands on API keys and the audit work as they are written', async () => {
+test('the commands on API keys, quotas and the audit work as they are written', async () => {
   const printed = await runPage(pb, 'docs/operations.md', 'run', (command, [organizations, made]) => {
     if (organizations === undefined) return command;
     const org = JSON.parse(organizations).organizations[0].id;
     const key = made === undefined ? '' : JSON.parse(made).id;
     return `cd '${pb.dataDir}'\n${command.replaceAll('org_...', org).replaceAll('key_...', key)}`;
   });
-  const [organizations, made, listed, revoked, page] = printed.slice(0, 5).map((text) => JSON.parse(text));
+  const [organizations, made, listed, revoked, settings, page] = printed
+    .slice(0, 6)
+    .map((text) => JSON.parse(text));
   expect(organizations).toMatchObject({ organizations: [{ name: 'default', role: 'admin' }] });
   expect(made).toMatchObject({ name: 'billing service', key: expect.stringMatching(/^pb_/) });
   expect(listed.apiKeys).toHaveLength(2);
   expect(revoked).toEqual({ success: true });
+  expect(settings.limits).toMatchObject({ connectionOpenCalls: 20 });
   expect(page).toEqual({ entries: [], nextCursor: null });
   const exported = readFileSync(join(pb.dataDir, 'audit.jsonl'), 'utf8').trimEnd().split('\n');
   expect(exported.map((line) => JSON.parse(line).method)).toContain('connections/set');

@@ -20,6 +20,12 @@ export interface NamespacePost extends NamespaceRequest {
 }
 
 /** Who asks. */
-export function callerOf({ principal, namespace, headers, signal }: NamespaceRequest): NamespaceCaller {
-  return { principal, namespace, via: viaHeader(headers.via), signal, request: undefined };
+export function callerOf({
+  principal,
+  namespace,
+  usage,
+  headers,
+  signal,
+}: NamespaceRequest): NamespaceCaller {
+  return { principal, namespace, usage, via: viaHeader(headers.via), signal, request: undefined };
 }

@@ -21,7 +21,6 @@ export function exportAuditRoute(app: App, deps: HttpDeps): void {
         response: {
           200: z.string().meta({ description: 'An AuditEntry a line' }),
           400: validationErrorSchema,
-          401: errorSchema,
           403: errorSchema,
         },
       },

@@ -20,7 +20,6 @@ export function listAuditRoute(app: App, { store, limits }: HttpDeps): void {
         response: {
           200: z.strictObject({ entries: z.array(auditEntrySchema), nextCursor: z.string().nullable() }),
           400: validationErrorSchema,
-          401: errorSchema,
           403: errorSchema,
         },
       },

@@ -3,7 +3,7 @@ import type { AuditEntry } from '../../audit/entry.ts';
 import { callTool } from '../../gateway/call-tool.ts';
 import type { App, HttpDeps } from '../deps.ts';
 import { errorSchema, validationErrorSchema } from '../error-schemas.ts';
-import { callerSignal, commonErrors, toolParams } from './parameters.ts';
+import { callerOf, callerSignal, commonErrors, toolParams } from './parameters.ts';
 
 /** `POST /{ns}/{id}/.tools/{path…}`: the body is the arguments, the answer the CallToolResult as it is. */
 export function callToolRoute(app: App, deps: HttpDeps): void {
@@ -33,10 +33,10 @@ export function callToolRoute(app: App, deps: HttpDeps): void {
       },
     },
     async (request, reply) => {
-      const { namespace, connectionId, '*': path } = request.params;
+      const { connectionId, '*': path } = request.params;
       const signal = callerSignal(request, reply);
       const entry = request.entry as AuditEntry;
-      const caller = { principal: request.principal, namespace };
+      const caller = callerOf(request);
       return callTool(deps, caller, connectionId, path, request.body, signal, entry);
     },
   );

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { getTool, listTools } from '../../gateway/list-tools.ts';
 import type { App, HttpDeps } from '../deps.ts';
 import { errorSchema } from '../error-schemas.ts';
-import { callerSignal, commonErrors, toolParams, toolSchema } from './parameters.ts';
+import { callerOf, callerSignal, commonErrors, toolParams, toolSchema } from './parameters.ts';
 
 /** `GET /{ns}/{id}/.tools/{path…}`: one tool, or the tools of a category. */
 export function getToolRoute(app: App, deps: HttpDeps): void {
@@ -29,9 +29,9 @@ export function getToolRoute(app: App, deps: HttpDeps): void {
       },
     },
     async (request, reply) => {
-      const { namespace, connectionId, '*': path } = request.params;
+      const { connectionId, '*': path } = request.params;
       const signal = callerSignal(request, reply);
-      const caller = { principal: request.principal, namespace };
+      const caller = callerOf(request);
       if (path === '') return { tools: await listTools(deps, caller, connectionId, signal) } as never;
       return (await getTool(deps, caller, connectionId, path, signal)) as never;
     },

@@ -3,7 +3,7 @@ import { statusSchema } from '../../connections/status.ts';
 import { listNamespaceTools } from '../../gateway/list-namespace-tools.ts';
 import type { App, HttpDeps } from '../deps.ts';
 import { errorSchema } from '../error-schemas.ts';
-import { callerSignal, commonErrors, namespaceParams, toolSchema } from './parameters.ts';
+import { callerOf, callerSignal, commonErrors, namespaceParams, toolSchema } from './parameters.ts';
 
 /** `GET /{ns}/.tools`: one envelope a connection; a failing upstream fails only its own. */
 export function listNamespaceToolsRoute(app: App, deps: HttpDeps): void {
@@ -30,7 +30,7 @@ export function listNamespaceToolsRoute(app: App, deps: HttpDeps): void {
       },
     },
     async (request, reply) => {
-      const caller = { principal: request.principal, namespace: request.params.namespace };
+      const caller = callerOf(request);
       return (await listNamespaceTools(deps, caller, callerSignal(request, reply))) as never;
     },
   );

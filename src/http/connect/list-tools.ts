@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { listTools } from '../../gateway/list-tools.ts';
 import type { App, HttpDeps } from '../deps.ts';
 import { errorSchema } from '../error-schemas.ts';
-import { callerSignal, commonErrors, connectionParams, toolSchema } from './parameters.ts';
+import { callerOf, callerSignal, commonErrors, connectionParams, toolSchema } from './parameters.ts';
 
 /** `GET /{ns}/{id}/.tools`: asked of the upstream now. */
 export function listToolsRoute(app: App, deps: HttpDeps): void {
@@ -28,8 +28,8 @@ export function listToolsRoute(app: App, deps: HttpDeps): void {
       },
     },
     async (request, reply) => {
-      const { namespace, connectionId } = request.params;
-      const caller = { principal: request.principal, namespace };
+      const { connectionId } = request.params;
+      const caller = callerOf(request);
       return {
         tools: (await listTools(deps, caller, connectionId, callerSignal(request, reply))) as never,
       };

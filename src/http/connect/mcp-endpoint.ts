@@ -38,8 +38,8 @@ export function mcpEndpointRoutes(app: App, deps: HttpDeps, path: string): void 
         const { namespace, connectionId } = request.params;
         const downstream = takeResponse(reply);
         const body = bodyBytes(request);
-        const { headers, principal } = request;
-        postMessage(deps, { principal, namespace, connectionId, headers, body }, downstream);
+        const { headers, principal, usage } = request;
+        postMessage(deps, { principal, usage, namespace, connectionId, headers, body }, downstream);
       },
     );
   });
@@ -47,8 +47,8 @@ export function mcpEndpointRoutes(app: App, deps: HttpDeps, path: string): void 
     (answer: typeof getStream) =>
     (request: FastifyRequest, reply: FastifyReply): void => {
       const { namespace, connectionId } = request.params as { namespace: string; connectionId: string };
-      const { headers, principal } = request;
-      answer(deps, { principal, namespace, connectionId, headers }, takeResponse(reply));
+      const { headers, principal, usage } = request;
+      answer(deps, { principal, usage, namespace, connectionId, headers }, takeResponse(reply));
     };
   app.get(path, { config, schema: { hide: true }, exposeHeadRoute: false }, inSession(getStream));
   app.delete(path, { config, schema: { hide: true } }, inSession(deleteSession));

@@ -70,6 +70,7 @@ function read(request: FastifyRequest, reply: FastifyReply): NamespaceRequest {
   return {
     namespace,
     principal: request.principal,
+    usage: request.usage,
     headers: request.headers,
     search,
     signal: callerSignal(request, reply),

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import type { Caller } from '../../gateway/reach.ts';
 import { errorSchema } from '../error-schemas.ts';
 
 export const namespaceParams = z.object({ namespace: z.string() });
@@ -15,6 +16,11 @@ export const toolSchema = z
   })
   .meta({ id: 'Tool', description: 'An MCP Tool, as its server describes it.' });
 
+/** Who calls the namespace that the path names. */
+export function callerOf({ principal, usage, params }: FastifyRequest): Caller {
+  return { principal, usage, namespace: (params as { namespace: string }).namespace };
+}
+
 /** Aborted when the caller goes away before it has its answer, so that no upstream works for nobody. */
 export function callerSignal(request: FastifyRequest, reply: FastifyReply): AbortSignal {
   const controller = new AbortController();
@@ -28,6 +34,5 @@ export function callerSignal(request: FastifyRequest, reply: FastifyReply): Abor
 
 /** Error answers that every route below a namespace may give, for the OpenAPI document. */
 export const commonErrors = {
-  401: errorSchema.describe('Missing or invalid token'),
   404: errorSchema.describe('Not found, or of another organization'),
 };

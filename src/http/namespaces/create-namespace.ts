@@ -14,7 +14,7 @@ export function createNamespaceRoute(app: App, { store, clock }: HttpDeps): void
         operationId: 'createNamespace',
         tags: ['namespaces'],
         summary: 'Create a namespace under a generated name',
-        response: { 201: namespaceSchema, 401: registryErrorSchema, 403: registryErrorSchema },
+        response: { 201: namespaceSchema, 403: registryErrorSchema },
       },
     },
     async (request, reply) => {

@@ -22,7 +22,6 @@ export function deleteNamespaceRoute(app: App, { store, sessions }: HttpDeps): v
         params: nameParams,
         response: {
           200: z.strictObject({ success: z.literal(true), name: z.string() }),
-          401: registryErrorSchema,
           404: registryErrorSchema,
         },
       },

@@ -37,7 +37,6 @@ export function listNamespacesRoute(app: App, { store, limits }: HttpDeps): void
             }),
           ]),
           400: registryErrorSchema,
-          401: registryErrorSchema,
         },
       },
     },

@@ -27,7 +27,6 @@ export function setNamespaceRoute(app: App, { store, clock }: HttpDeps): void {
         response: {
           201: namespaceSchema,
           400: registryErrorSchema,
-          401: registryErrorSchema,
           403: registryErrorSchema,
           409: registryErrorSchema,
         },

@@ -24,7 +24,6 @@ export function createApiKeyRoute(app: App, { store, clock }: HttpDeps): void {
             .strictObject({ id: z.string(), name: z.string(), key: z.string(), createdAt: z.string() })
             .meta({ id: 'CreatedApiKey' }),
           400: registryErrorSchema,
-          401: registryErrorSchema,
           403: registryErrorSchema,
         },
       },

@@ -17,7 +17,6 @@ export function listApiKeysRoute(app: App, { store }: HttpDeps): void {
         params: organizationParams,
         response: {
           200: z.strictObject({ apiKeys: z.array(apiKeySchema) }),
-          401: registryErrorSchema,
           403: registryErrorSchema,
         },
       },

@@ -1,7 +1,6 @@
 import { z } from 'zod';
 import { listOrganizations } from '../../identity/organizations.ts';
 import type { App, HttpDeps } from '../deps.ts';
-import { registryErrorSchema } from '../error-schemas.ts';
 
 /** `GET /organizations`: the caller's own, so that its id can be learned. */
 export function listOrganizationsRoute(app: App, { store }: HttpDeps): void {
@@ -27,7 +26,6 @@ export function listOrganizationsRoute(app: App, { store }: HttpDeps): void {
                 .meta({ id: 'Organization' }),
             ),
           }),
-          401: registryErrorSchema,
         },
       },
     },

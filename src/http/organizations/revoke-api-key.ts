@@ -17,7 +17,6 @@ export function revokeApiKeyRoute(app: App, { store }: HttpDeps): void {
         params: organizationParams.extend({ keyId: z.string() }),
         response: {
           200: z.strictObject({ success: z.literal(true) }),
-          401: registryErrorSchema,
           403: registryErrorSchema,
           404: registryErrorSchema,
         },

@@ -25,7 +25,6 @@ export function listServersRoute(app: App): void {
         response: {
           200: z.strictObject({ servers: z.array(z.never()), pagination: paginationSchema }),
           400: registryErrorSchema,
-          401: registryErrorSchema,
         },
       },
     },

@@ -30,7 +30,6 @@ export function createTokenRoute(app: App, deps: HttpDeps): void {
             .strictObject({ token: z.string(), expiresAt: z.string().meta({ description: 'ISO 8601' }) })
             .meta({ id: 'CreateTokenResponse' }),
           400: errorSchema,
-          401: errorSchema,
           403: errorSchema,
         },
       },

@@ -18,7 +18,6 @@ export function revokeTokenRoute(app: App, deps: HttpDeps): void {
         params: z.object({ id: z.string() }),
         response: {
           200: z.strictObject({ success: z.literal(true) }),
-          401: errorSchema,
           404: errorSchema,
         },
       },

@@ -28,7 +28,6 @@ export function createOAuthClientRoute(app: App, deps: HttpDeps): void {
         response: {
           201: configuredClientSchema,
           400: registryErrorSchema,
-          401: registryErrorSchema,
           404: registryErrorSchema,
           409: registryErrorSchema,
         },

@@ -21,7 +21,6 @@ export function deleteOAuthClientRoute(app: App, deps: HttpDeps): void {
         params: z.object({ namespace: z.string(), clientId: z.string() }),
         response: {
           200: z.strictObject({ success: z.literal(true) }),
-          401: registryErrorSchema,
           404: registryErrorSchema,
         },
       },

@@ -18,7 +18,6 @@ export function listOAuthClientsRoute(app: App, deps: HttpDeps): void {
         params: namespaceParams,
         response: {
           200: z.strictObject({ oauthClients: z.array(configuredClientSchema) }),
-          401: registryErrorSchema,
           404: registryErrorSchema,
         },
       },

@@ -16,7 +16,6 @@ export function getSettingsRoute(app: App, { store }: HttpDeps): void {
         params: namespaceParams,
         response: {
           200: namespaceSettingsSchema,
-          401: registryErrorSchema,
           404: registryErrorSchema,
         },
       },

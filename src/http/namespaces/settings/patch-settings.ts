@@ -27,7 +27,6 @@ export function patchSettingsRoute(app: App, deps: HttpDeps): void {
         response: {
           200: namespaceSettingsSchema,
           400: registryErrorSchema,
-          401: registryErrorSchema,
           404: registryErrorSchema,
         },
       },

@@ -32,7 +32,6 @@ export function createWebhookRoute(app: App, deps: HttpDeps): void {
         response: {
           201: newWebhookSchema,
           400: registryErrorSchema,
-          401: registryErrorSchema,
           404: registryErrorSchema,
         },
       },

@@ -22,7 +22,6 @@ export function deleteWebhookRoute(app: App, { store }: HttpDeps): void {
         params: webhookParams,
         response: {
           200: z.strictObject({ success: z.literal(true) }),
-          401: registryErrorSchema,
           404: registryErrorSchema,
         },
       },

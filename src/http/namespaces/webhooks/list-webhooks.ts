@@ -17,7 +17,6 @@ export function listWebhooksRoute(app: App, { store }: HttpDeps): void {
         params: webhooksParams,
         response: {
           200: z.strictObject({ webhooks: z.array(webhookSchema) }),
-          401: registryErrorSchema,
           404: registryErrorSchema,
         },
       },
