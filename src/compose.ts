@@ -25,7 +25,7 @@ import { OpenStreams } from './gateway/open-streams.ts';
 import { createAllowList, isLoopbackHost } from './http/allow-list.ts';
 import { createApp } from './http/app.ts';
 import type { App, HttpDeps } from './http/deps.ts';
-import { createBrowserGuard } from './http/setup/browser-guard.ts';
+import { createBrowserGuard } from './http/pages/browser-guard.ts';
 import { callbackPath, clientMetadataPath } from './http/setup/paths.ts';
 import { createKeyVerifier } from './identity/api-keys/verify.ts';
 import { createAuthenticator } from './identity/authenticate.ts';

@@ -18,7 +18,7 @@ import type { Quotas, Usage } from '../identity/quotas.ts';
 import type { SigningKeys } from '../identity/tokens/signing-keys.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { AllowList } from './allow-list.ts';
-import type { BrowserGuard } from './setup/browser-guard.ts';
+import type { BrowserGuard } from './pages/browser-guard.ts';
 
 /** What the routes need, handed down from `compose.ts`. */
 export interface HttpDeps extends GatewayDeps {

@@ -228,8 +228,8 @@ export const defaultLimits = {
   /** A login, from the setup page to the callback; and a setup ticket (design §8). */
   loginMs: 10 * 60_000,
   setupTicketMs: 60 * 60_000,
-  /** Largest form that the setup page takes. */
-  setupFormBytes: 64 * 1024,
+  /** Largest form that a page takes. */
+  pageFormBytes: 64 * 1024,
   /** Logins that one connection may have begun and not finished; the oldest give way. */
   loginsPerConnection: 20,
   /** How long the deletion of a connection waits for its authorization server. */

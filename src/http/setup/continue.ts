@@ -1,4 +1,4 @@
-import { cable, html, renderPage, shownHost, webAddress } from './page.ts';
+import { cable, html, renderPage, shownHost, webAddress } from '../pages/page.ts';
 
 /** Where a person is sent on to. */
 export interface Onward {

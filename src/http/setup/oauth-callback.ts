@@ -4,9 +4,10 @@ import { readNamespaceSettings } from '../../identity/namespace-settings.ts';
 import { isAllowedReturnUrl } from '../../identity/return-url.ts';
 import { beginSetupEntry } from '../audit-request.ts';
 import type { App, HttpDeps } from '../deps.ts';
-import { type Notice, renderNotice } from './notice.ts';
+import { type Notice, renderNotice } from '../pages/notice.ts';
+import { sendPage } from '../pages/send-page.ts';
 import { usedNotice } from './open-setup.ts';
-import { sendOutcome, sendPage, setupPath } from './outcome.ts';
+import { sendOutcome, setupPath } from './outcome.ts';
 import { callbackPath } from './paths.ts';
 
 const parameter = z.string().max(8192).optional();

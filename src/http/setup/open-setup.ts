@@ -7,7 +7,7 @@ import { readNamespaceSettings } from '../../identity/namespace-settings.ts';
 import { isAllowedReturnUrl } from '../../identity/return-url.ts';
 import { beginSetupEntry } from '../audit-request.ts';
 import type { HttpDeps } from '../deps.ts';
-import { type Notice, renderNotice } from './notice.ts';
+import { type Notice, renderNotice } from '../pages/notice.ts';
 
 /** A setup that a ticket opened. */
 export interface OpenSetup {

@@ -2,14 +2,10 @@ import type { FastifyReply } from 'fastify';
 import type { Connection } from '../../connections/connection.ts';
 import { findConnectionByUid } from '../../connections/find.ts';
 import type { HttpDeps } from '../deps.ts';
+import { type Notice, renderNotice } from '../pages/notice.ts';
+import { pageHeaders } from '../pages/page.ts';
+import { sendPage } from '../pages/send-page.ts';
 import { renderContinue } from './continue.ts';
-import { type Notice, renderNotice } from './notice.ts';
-import { pageHeaders } from './page.ts';
-
-/** Sends a page of the setup. */
-export function sendPage(reply: FastifyReply, status: number, page: string): FastifyReply {
-  return reply.code(status).headers(pageHeaders).send(page);
-}
 
 /** The end of a setup: back to the application if it asked for that, else a page that says how it went. */
 export async function sendOutcome(

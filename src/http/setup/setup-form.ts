@@ -8,7 +8,7 @@ import {
   shown,
   shownHost,
   textChars,
-} from './page.ts';
+} from '../pages/page.ts';
 
 /** Everything the setup page shows. All strings are untrusted and are escaped here. */
 export interface SetupForm {

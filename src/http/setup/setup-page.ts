@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { App, HttpDeps } from '../deps.ts';
+import { takeForms } from '../pages/take-forms.ts';
 import { showSetup } from './show-setup.ts';
 import { submitSetup } from './submit-setup.ts';
 
@@ -14,12 +15,7 @@ const config = { permission: 'public', checkOrigin: true } as const;
  */
 export function setupPageRoutes(app: App, deps: HttpDeps): void {
   app.register(async (scope: App) => {
-    scope.removeAllContentTypeParsers();
-    scope.addContentTypeParser(
-      'application/x-www-form-urlencoded',
-      { parseAs: 'string', bodyLimit: deps.limits.setupFormBytes },
-      (_request, body, done) => done(null, new URLSearchParams(body as string)),
-    );
+    takeForms(scope, deps);
     scope.get(path, { config, schema }, (request, reply) => showSetup(deps, request, reply));
     scope.post(path, { config, schema }, (request, reply) => submitSetup(deps, request, reply));
   });

@@ -1,7 +1,8 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { HttpDeps } from '../deps.ts';
+import { sendPage } from '../pages/send-page.ts';
 import { openSetup } from './open-setup.ts';
-import { sendOutcome, sendPage, setupPath } from './outcome.ts';
+import { sendOutcome, setupPath } from './outcome.ts';
 import { renderSetupForm } from './setup-form.ts';
 import { setupFormOf } from './setup-model.ts';
 

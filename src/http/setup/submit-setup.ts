@@ -7,11 +7,13 @@ import { enterInputs } from '../../connections/set.ts';
 import { ApiError } from '../../platform/errors.ts';
 import { refusedCredentials, UpstreamFault } from '../../upstream/fault.ts';
 import type { HttpDeps } from '../deps.ts';
+import { renderNotice } from '../pages/notice.ts';
+import { pageHeaders } from '../pages/page.ts';
+import { sendPage } from '../pages/send-page.ts';
+import { formOf } from '../pages/take-forms.ts';
 import { renderContinue } from './continue.ts';
-import { renderNotice } from './notice.ts';
 import { type OpenSetup, openSetup } from './open-setup.ts';
-import { sendOutcome, sendPage, setupPath } from './outcome.ts';
-import { pageHeaders } from './page.ts';
+import { sendOutcome, setupPath } from './outcome.ts';
 import { renderSetupForm } from './setup-form.ts';
 import { loginOf, setupFormOf, withEntered } from './setup-model.ts';
 
@@ -32,7 +34,7 @@ export async function submitSetup(
 ): Promise<FastifyReply> {
   const setup = await openSetup(deps, reply, 'setup/submit');
   if ('page' in setup) return sendPage(reply, setup.status, setup.page);
-  const form = request.body instanceof URLSearchParams ? request.body : new URLSearchParams();
+  const form = formOf(request);
   const browser = deps.browsers.read(request);
   if (browser === undefined || !deps.browsers.isOwnForm(browser, form.get('csrf') ?? '')) {
     return refuseForm(deps, setup, reply);

@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Keyring } from '../../platform/keyring.ts';
 
 /**
- * Tells browsers apart on the setup page. A cookie holds a secret of the browser, which stands for no user and no
+ * Tells browsers apart on our pages. A cookie holds a secret of the browser, which stands for no user and no
  * right; forms carry a value derived from it, so that no other site can send one (CSRF), and a login comes back only
  * to the browser that began it (MCP 2026-07-28, security best practices).
  */
