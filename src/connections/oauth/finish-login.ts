@@ -1,4 +1,4 @@
-import { timingSafeEqual } from 'node:crypto';
+import { isSameSecret } from '../../platform/is-same-secret.ts';
 import { sealedFor } from '../../platform/store/sealed-columns.ts';
 import { UpstreamFault } from '../../upstream/fault.ts';
 import type { Connection } from '../connection.ts';
@@ -57,7 +57,7 @@ export async function finishLogin(
   if (!row || row.expires_at <= deps.clock.now()) return { kind: 'unknown' };
   const connection = await findConnectionByUid(deps.store, row.connection_uid);
   if (!connection) return { kind: 'unknown' };
-  if (!isSame(row.browser_hash, hashOf(browser ?? ''))) return { kind: 'other_browser', connection };
+  if (!isSameSecret(row.browser_hash, hashOf(browser ?? ''))) return { kind: 'other_browser', connection };
   if (connection.setupEpoch !== row.setup_epoch) return { kind: 'superseded', connection };
   const plain = await deps.keyring.unseal(row.namespace, sealedFor.login(stateHash), row.sealed);
   const pending: PendingLogin = JSON.parse(plain.toString('utf8'));
@@ -154,9 +154,4 @@ async function exchange(
     await revokeGrant(deps, { connectionUid: uid, namespace, server, client, accessToken, refreshToken });
   }
   return isStored;
-}
-
-function isSame(stored: string, given: string): boolean {
-  const [one, other] = [Buffer.from(stored), Buffer.from(given)];
-  return one.length === other.length && timingSafeEqual(one, other);
 }

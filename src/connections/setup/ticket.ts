@@ -1,5 +1,6 @@
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac } from 'node:crypto';
 import type { Clock } from '../../platform/clock.ts';
+import { isSameSecret } from '../../platform/is-same-secret.ts';
 import type { Keyring } from '../../platform/keyring.ts';
 import type { Limits } from '../../platform/limits.ts';
 import type { Connection } from '../connection.ts';
@@ -45,9 +46,7 @@ export function createSetupTickets(
     urlAfter: (ticket, connection) => url(connection, ticket.split('.')[1] ?? ''),
     check(ticket, { uid, setupEpoch }) {
       const [epoch = '', expiry = '', mac = ''] = ticket.length <= 200 ? ticket.split('.') : [];
-      const given = Buffer.from(mac, 'base64url');
-      const expected = sign(uid, epoch, expiry);
-      if (given.length !== expected.length || !timingSafeEqual(given, expected)) return 'invalid';
+      if (!isSameSecret(Buffer.from(mac, 'base64url'), sign(uid, epoch, expiry))) return 'invalid';
       if (Number.parseInt(epoch, 36) !== setupEpoch) return 'used';
       return Number.parseInt(expiry, 36) > clock.now() ? 'good' : 'expired';
     },

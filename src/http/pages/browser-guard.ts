@@ -1,6 +1,7 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import { parseCookie, stringifySetCookie } from 'cookie';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { isSameSecret } from '../../platform/is-same-secret.ts';
 import type { Keyring } from '../../platform/keyring.ts';
 
 /**
@@ -60,9 +61,7 @@ export function createBrowserGuard(keyring: Keyring, publicUrl: () => URL): Brow
       return made;
     },
     isOwnForm(browser, given) {
-      if (browser === undefined) return false;
-      const [one, other] = [Buffer.from(csrf(browser)), Buffer.from(given)];
-      return one.length === other.length && timingSafeEqual(one, other);
+      return browser !== undefined && isSameSecret(csrf(browser), given);
     },
   };
 }

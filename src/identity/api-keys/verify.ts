@@ -1,6 +1,6 @@
-import { timingSafeEqual } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../../platform/clock.ts';
+import { isSameSecret } from '../../platform/is-same-secret.ts';
 import type { Limits } from '../../platform/limits.ts';
 import type { Store } from '../../platform/store/store.ts';
 import type { Principal } from '../principal.ts';
@@ -38,7 +38,7 @@ export function createKeyVerifier(store: Store, clock: Clock, limits: Limits): K
       .select(['id', 'organization_id', 'hash', 'last_used_at'])
       .where('hash', '=', digest)
       .executeTakeFirst();
-    if (!row || !sameDigest(Buffer.from(row.hash), digest)) return undefined;
+    if (!row || !isSameSecret(row.hash, digest)) return undefined;
     await noteKeyUse(store, clock, limits, row);
     const principal: Principal = {
       kind: 'api_key',
@@ -58,13 +58,8 @@ export function createKeyVerifier(store: Store, clock: Clock, limits: Limits): K
     verify(token) {
       const digest = hashKey(token);
       const entry = known.get(digest);
-      if (entry && sameDigest(entry.digest, digest)) return entry.principal;
+      if (entry && isSameSecret(entry.digest, digest)) return entry.principal;
       return load(digest);
     },
   };
-}
-
-function sameDigest(stored: Buffer, given: string): boolean {
-  const bytes = Buffer.from(given);
-  return stored.length === bytes.length && timingSafeEqual(stored, bytes);
 }
