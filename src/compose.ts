@@ -32,6 +32,7 @@ import { createAuthenticator } from './identity/authenticate.ts';
 import { ensureFirstOrganization } from './identity/first-start.ts';
 import { createNamespaceDirectory } from './identity/namespaces.ts';
 import { createQuotas } from './identity/quotas.ts';
+import { createCliLogins } from './identity/sign-in/cli-logins.ts';
 import { createSigningKeys } from './identity/tokens/signing-keys.ts';
 import { createTokenVerifier } from './identity/tokens/verify.ts';
 import { type Clock, systemClock } from './platform/clock.ts';
@@ -105,6 +106,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       createTokenVerifier({ store, signingKeys, clock, limits }),
     );
     const namespaces = createNamespaceDirectory(store, limits);
+    const cliLogins = createCliLogins({ store, clock, limits }, keyring);
     const quotas = createQuotas(clock, limits, namespaces.limitsOf);
 
     // Audit: what was done, and by whom.
@@ -207,6 +209,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       allowList,
       tickets,
       browsers,
+      cliLogins,
     };
     const app = await createApp(deps, publicUrl);
     const unused = trackUnusedSockets(app.server);

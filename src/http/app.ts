@@ -33,6 +33,7 @@ import { listServersRoute } from './servers/list-servers.ts';
 import { clientMetadataRoute } from './setup/client-metadata.ts';
 import { oauthCallbackRoute } from './setup/oauth-callback.ts';
 import { setupPageRoutes } from './setup/setup-page.ts';
+import { signInRoutes } from './sign-in/routes.ts';
 import { createTokenRoute } from './tokens/create-token.ts';
 import { jwksRoute } from './tokens/jwks.ts';
 import { revokeTokenRoute } from './tokens/revoke-token.ts';
@@ -111,6 +112,7 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
   setupPageRoutes(app, deps);
   oauthCallbackRoute(app, deps);
   clientMetadataRoute(app, deps);
+  signInRoutes(app, deps, publicUrl);
   pairRoute(app, deps);
   await app.register(async (scope: App) => connectRoutes(scope, deps), { prefix: '/connect' });
   namespaceEndpointRoutes(app, deps);

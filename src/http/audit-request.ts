@@ -45,6 +45,17 @@ export async function beginSetupEntry(
   recordAtEnd(deps, reply, entry);
 }
 
+/** Begins the audit entry of what a person does on a page of ours. */
+export function beginPageEntry(
+  deps: HttpDeps,
+  reply: FastifyReply,
+  { organizationId, keyId }: { organizationId: string; keyId: string },
+  method: 'sign-in/open' | 'cli-login/allow' | 'cli-login/decline',
+): void {
+  const actor = { organizationId, kind: 'api_key', keyId, tokenId: null };
+  recordAtEnd(deps, reply, newEntry(deps, reply.request, actor, null, method));
+}
+
 function newEntry(
   { clock }: HttpDeps,
   request: FastifyRequest,

@@ -15,6 +15,7 @@ import type { Authenticator } from '../identity/authenticate.ts';
 import type { NamespaceDirectory } from '../identity/namespaces.ts';
 import type { Permission, Principal } from '../identity/principal.ts';
 import type { Quotas, Usage } from '../identity/quotas.ts';
+import type { CliLogins } from '../identity/sign-in/cli-logins.ts';
 import type { SigningKeys } from '../identity/tokens/signing-keys.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { AllowList } from './allow-list.ts';
@@ -31,6 +32,7 @@ export interface HttpDeps extends GatewayDeps {
   allowList: AllowList;
   tickets: SetupTickets;
   browsers: BrowserGuard;
+  cliLogins: CliLogins;
 }
 
 /** The Fastify instance, whose routes are typed by their zod schemas. */

@@ -244,6 +244,13 @@ export const errorTable = {
     when: 'The upstream answered 429, or 503 with `Retry-After`, just now or to a call before; or as many calls, streams or sessions wait for it as may.',
     remedy: 'Wait for `Retry-After`, or a moment.',
   },
+  login_expired: {
+    status: 410,
+    rpc: 41001,
+    message: 'The login has expired, or its key was handed out already.',
+    when: 'A command line asks for a login that nobody confirmed in time, or a second time for the key.',
+    remedy: 'Begin the login once more.',
+  },
   too_many_requests: {
     status: 429,
     rpc: 42902,

@@ -191,6 +191,11 @@ export const defaultLimits = {
   quotaSubjects: 50_000,
   connectionsPerNamespace: 10_000,
 
+  /** How long a browser stays signed in. */
+  browserSessionMs: 12 * 3_600_000,
+  /** How long a login of a command line waits for the person; the vendor's waits five minutes. */
+  cliLoginMs: 10 * 60_000,
+
   /** How long a service token lasts, unless told, and at most. */
   tokenDefaultMs: 60 * 60_000,
   tokenMaxMs: 24 * 60 * 60_000,

@@ -125,7 +125,13 @@ const endpoints: Endpoint[] = [
   { operation: 'GET /servers', path: () => '/servers?pageSize=1', errors: 'registry' },
 ];
 
-const open = ['GET /health', 'GET /.well-known/jwks.json'];
+const open = [
+  'GET /health',
+  'GET /.well-known/jwks.json',
+  'POST /api/auth/cli/session',
+  'GET /api/auth/cli/poll/{sessionId}',
+  'POST /api/auth/cli/session/{sessionId}/organization',
+];
 
 /** The error's text, wherever the shape of its area has it. */
 function textOf(body: unknown, errors: Endpoint['errors']): string {

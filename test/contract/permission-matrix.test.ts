@@ -108,6 +108,7 @@ function pathOf(url: string): string {
     keyId: 'key_spare',
     webhookId: 'wh_spare',
     clientId: 'oac_spare',
+    sessionId: 'none',
     id: url.startsWith('/tokens/') ? 'tok_spare' : 'spare',
   };
   return url

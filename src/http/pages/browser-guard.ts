@@ -1,8 +1,8 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { parseCookie, stringifySetCookie } from 'cookie';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { isSameSecret } from '../../platform/is-same-secret.ts';
 import type { Keyring } from '../../platform/keyring.ts';
+import { pageCookie } from './page-cookie.ts';
 
 /**
  * Tells browsers apart on our pages. A cookie holds a secret of the browser, which stands for no user and no
@@ -25,39 +25,20 @@ const lifeSeconds = 24 * 60 * 60;
 /** Builds it on a key of its own, derived from the master key. `publicUrl` says whether cookies can be secure. */
 export function createBrowserGuard(keyring: Keyring, publicUrl: () => URL): BrowserGuard {
   const key = keyring.derive('setup csrf');
-  // RFC 6265bis §4.1.3.2: a __Host- cookie is from this host and over TLS. Plain http is for a trial on loopback.
-  const isSecure = () => publicUrl().protocol === 'https:';
-  const cookieName = () => (isSecure() ? '__Host-patchbay-setup' : 'patchbay-setup');
-
-  function read(request: FastifyRequest): string | undefined {
-    const value = parseCookie(request.headers.cookie ?? '')[cookieName()];
-    return value !== undefined && /^[\w-]{43}$/.test(value) ? value : undefined;
-  }
+  const cookie = pageCookie('patchbay-setup', lifeSeconds, publicUrl);
 
   function csrf(browser: string): string {
     return createHmac('sha256', key.reveal()).update(browser).digest('base64url');
   }
 
   return {
-    read,
+    read: cookie.read,
     csrf,
     ensure(request, reply) {
-      const known = read(request);
+      const known = cookie.read(request);
       if (known) return known;
       const made = randomBytes(32).toString('base64url');
-      reply.header(
-        'set-cookie',
-        stringifySetCookie({
-          name: cookieName(),
-          value: made,
-          path: '/',
-          httpOnly: true,
-          // Lax: the provider sends the browser back by a link from its own site.
-          sameSite: 'lax',
-          secure: isSecure(),
-          maxAge: lifeSeconds,
-        }),
-      );
+      cookie.set(reply, made);
       return made;
     },
     isOwnForm(browser, given) {

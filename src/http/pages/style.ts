@@ -191,6 +191,8 @@ button, .button {
   cursor: pointer;
 }
 button:hover, .button:hover { background: var(--accent-strong); color: var(--on-accent); }
+button.quiet { margin-top: .75rem; border-color: var(--edge); background: transparent; color: var(--accent); }
+button.quiet:hover { background: var(--inset); color: var(--accent-strong); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .problems:focus-visible { outline-color: var(--alarm); outline-offset: -1px; }
 

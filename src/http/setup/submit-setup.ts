@@ -7,8 +7,8 @@ import { enterInputs } from '../../connections/set.ts';
 import { ApiError } from '../../platform/errors.ts';
 import { refusedCredentials, UpstreamFault } from '../../upstream/fault.ts';
 import type { HttpDeps } from '../deps.ts';
-import { renderNotice } from '../pages/notice.ts';
 import { pageHeaders } from '../pages/page.ts';
+import { refuseForm } from '../pages/refuse-form.ts';
 import { sendPage } from '../pages/send-page.ts';
 import { formOf } from '../pages/take-forms.ts';
 import { renderContinue } from './continue.ts';
@@ -37,7 +37,8 @@ export async function submitSetup(
   const form = formOf(request);
   const browser = deps.browsers.read(request);
   if (browser === undefined || !deps.browsers.isOwnForm(browser, form.get('csrf') ?? '')) {
-    return refuseForm(deps, setup, reply);
+    request.entry?.failed('setup_form_forged');
+    return refuseForm(reply, setupPath(deps, setup.opened.connection, setup));
   }
   const { connection } = setup.opened;
   const { namespace, id } = connection;
@@ -120,23 +121,6 @@ async function showAgain(
     entered: Object.fromEntries(form),
   });
   return sendPage(reply, 422, renderSetupForm(page));
-}
-
-function refuseForm(
-  deps: HttpDeps,
-  { opened, ticket, returnUrl }: OpenSetup,
-  reply: FastifyReply,
-): FastifyReply {
-  reply.request.entry?.failed('setup_form_forged');
-  const href = setupPath(deps, opened.connection, { ticket, returnUrl });
-  const page = renderNotice({
-    kind: 'failure',
-    title: 'This form did not come from its page',
-    text: 'Your browser did not send back the cookie that the page had set.',
-    hint: 'Allow cookies for this site, open the link again, and send the form from there.',
-    action: { href, label: 'Open the page again' },
-  });
-  return sendPage(reply, 403, page);
 }
 
 /** What the person is told when a server does not work with what was entered. */

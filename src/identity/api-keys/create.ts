@@ -1,6 +1,8 @@
+import type { Transaction } from 'kysely';
 import type { Clock } from '../../platform/clock.ts';
 import { randomText, rowId } from '../../platform/ids.ts';
 import { Secret } from '../../platform/secret.ts';
+import type { Tables } from '../../platform/store/schema.ts';
 import { isDuplicate, type Store } from '../../platform/store/store.ts';
 import { hashKey } from './hash-key.ts';
 
@@ -12,15 +14,26 @@ export interface CreatedApiKey {
 }
 
 /** Makes a key for an organization; the value is shown to its owner and not kept. */
-export async function createApiKey(
+export function createApiKey(
   store: Store,
+  clock: Clock,
+  organizationId: string,
+  name: string,
+): Promise<CreatedApiKey> {
+  return store.write((transaction, stale) => insertApiKey(transaction, stale, clock, organizationId, name));
+}
+
+/** The same, as a part of what else is written. */
+export async function insertApiKey(
+  transaction: Transaction<Tables>,
+  stale: (key: string) => void,
   clock: Clock,
   organizationId: string,
   name: string,
 ): Promise<CreatedApiKey> {
   const key = `pb_${randomText(40)}`;
   const createdAt = clock.now();
-  const id = await storeApiKey(store, createdAt, organizationId, name, key);
+  const id = await insertRow(transaction, stale, createdAt, organizationId, name, key);
   return { id, key: new Secret(key), createdAt };
 }
 
@@ -39,7 +52,9 @@ export async function ensureApiKey(
     .executeTakeFirst();
   if (known) return;
   try {
-    await storeApiKey(store, clock.now(), organizationId, name, key.reveal());
+    await store.write((transaction, stale) =>
+      insertRow(transaction, stale, clock.now(), organizationId, name, key.reveal()),
+    );
   } catch (error) {
     // Another process that starts with the same setting was first.
     if (!isDuplicate(error)) throw error;
@@ -47,8 +62,9 @@ export async function ensureApiKey(
 }
 
 /** Returns the id of the row. */
-async function storeApiKey(
-  store: Store,
+async function insertRow(
+  transaction: Transaction<Tables>,
+  stale: (key: string) => void,
   createdAt: number,
   organizationId: string,
   name: string,
@@ -56,19 +72,17 @@ async function storeApiKey(
 ): Promise<string> {
   const digest = hashKey(key);
   const id = rowId('key');
-  await store.write(async (transaction, stale) => {
-    await transaction
-      .insertInto('api_keys')
-      .values({
-        id,
-        organization_id: organizationId,
-        name,
-        hash: digest,
-        created_at: createdAt,
-        last_used_at: null,
-      })
-      .execute();
-    stale(`key:${digest}`);
-  });
+  await transaction
+    .insertInto('api_keys')
+    .values({
+      id,
+      organization_id: organizationId,
+      name,
+      hash: digest,
+      created_at: createdAt,
+      last_used_at: null,
+    })
+    .execute();
+  stale(`key:${digest}`);
   return id;
 }

@@ -16,6 +16,21 @@ export interface Tables {
     created_at: number;
     last_used_at: number | null;
   };
+  /** Browsers that are signed in, each by an API key. */
+  browser_sessions: {
+    /** SHA-256 of what the cookie holds, base64url. */
+    hash: string;
+    key_id: string;
+    expires_at: number;
+  };
+  /** Logins of a command line that somebody decided on, by the API key that they were signed in with. */
+  cli_logins: {
+    /** SHA-256 of the secret of the command line, base64url. */
+    hash: string;
+    key_id: string;
+    state: 'allowed' | 'declined' | 'taken';
+    expires_at: number;
+  };
   /** Keys that service tokens are signed with: Ed25519, of the whole installation. */
   signing_keys: {
     kid: string;

@@ -9,6 +9,7 @@ import * as sessionMail from './009-session-mail.ts';
 import * as serviceTokens from './010-service-tokens.ts';
 import * as uplinks from './011-uplinks.ts';
 import * as keyUsage from './012-key-usage.ts';
+import * as signIn from './013-sign-in.ts';
 
 /** All migrations, in the order of their names. One that has landed is never changed. */
 export const migrations: Record<string, Migration> = {
@@ -22,4 +23,5 @@ export const migrations: Record<string, Migration> = {
   '010-service-tokens': serviceTokens,
   '011-uplinks': uplinks,
   '012-key-usage': keyUsage,
+  '013-sign-in': signIn,
 };

@@ -9,7 +9,7 @@ const phones = [
   { name: 'small-phone', width: 320, height: 568 },
 ];
 
-describe.skipIf(!chromiumPath)('the looks of the setup page', () => {
+describe.skipIf(!chromiumPath)('the looks of the pages', () => {
   let browser: Browser;
   let stage: Stage;
   beforeAll(async () => {
@@ -25,7 +25,7 @@ describe.skipIf(!chromiumPath)('the looks of the setup page', () => {
     await stage?.end();
   });
 
-  /** Goes the whole way and stops at each page of Patchbay: the form, its problem, the consent, both ends. */
+  /** Goes the whole way and stops at each page of Patchbay: form, problem, consent, both ends; then a sign-in. */
   async function eachPage(page: Page, look: (name: string) => Promise<void>): Promise<void> {
     await page.goto(await stage.connect('values', stage.asking));
     await look('form');
@@ -54,6 +54,26 @@ describe.skipIf(!chromiumPath)('the looks of the setup page', () => {
     await page.goto(`${stage.pb.url}/default/login/setup?ticket=x`);
     await titled(page, 'This link does not work');
     await look('no-link');
+
+    const begun = await stage.pb.request('/api/auth/cli/session', { method: 'POST', key: null });
+    const { authUrl } = (await begun.json()) as { authUrl: string };
+    await page.goto(authUrl);
+    await titled(page, 'Sign in to Patchbay');
+    await look('sign-in');
+    await page.getByLabel('API key').fill('pb_wrong');
+    await press(page, 'Sign in');
+    await page.getByRole('alert').waitFor();
+    await look('sign-in-problem');
+    await page.getByLabel('API key').fill(stage.pb.key);
+    await press(page, 'Sign in');
+    await titled(page, 'Log the command line in?');
+    await look('cli-login');
+    await press(page, 'Log it in');
+    await titled(page, 'The command line is logged in');
+    await look('cli-login-done');
+    await page.goto(`${stage.pb.url}/login`);
+    await titled(page, 'You are signed in');
+    await look('signed-in');
   }
 
   it.each(phones)(
@@ -89,7 +109,7 @@ describe.skipIf(!chromiumPath)('the looks of the setup page', () => {
           name,
         ).toBe(true);
       });
-      expect(pages).toHaveLength(7);
+      expect(pages).toHaveLength(12);
     },
   );
 
