@@ -60,6 +60,7 @@ export class Processes {
     token: string,
     cores: string | undefined,
     profileDir: string | undefined,
+    limits = '',
   ): Promise<Started & { startMs: number }> {
     if (profileDir) await mkdir(profileDir, { recursive: true });
     const profiling = profileDir
@@ -74,7 +75,7 @@ export class Processes {
         PATCHBAY_DATA_DIR: dataDir,
         PATCHBAY_API_KEY: token,
         // One key calls one connection as fast as it can; the quotas are counted, and not reached.
-        PATCHBAY_LIMITS: unreachedQuotas,
+        PATCHBAY_LIMITS: [unreachedQuotas, limits].join(),
       },
     });
     const origin = await Promise.race([listeningOrigin(child), failOnExit(child)]);

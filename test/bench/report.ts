@@ -2,10 +2,8 @@ import { cpus, loadavg } from 'node:os';
 import type { Placement } from './processes.ts';
 import type { Row, Section, StartResult } from './suites.ts';
 
-/** The targets of the project (docs/performance.md). */
+/** The targets of the project (docs/performance.md), beside those of the sections. */
 const targets = {
-  /** CPU per call over that of the section's reference. */
-  cpuRatio: { 'tools/call, ': 1.1, 'tools/call answered': 1.3, 'GET ': 2 },
   addedP50Ms: 0.4,
   p99Ratio: 2,
   startMs: 800,
@@ -52,8 +50,7 @@ export function makeReport(
   return { machine, sections, start, verdicts, errors };
 }
 
-function judgeSection({ title, reference, rows }: Section): Verdict[] {
-  const ratio = Object.entries(targets.cpuRatio).find(([beginning]) => title.startsWith(beginning))?.[1];
+function judgeSection({ title, reference, cpuTarget, rows }: Section): Verdict[] {
   const rowOf = (subject: string, connections: number) =>
     rows.find((row) => row.subject === subject && row.connections === connections);
   return rows.flatMap((row) => {
@@ -61,7 +58,7 @@ function judgeSection({ title, reference, rows }: Section): Verdict[] {
     if (subject !== 'Patchbay') return [];
     const at = `${title}, ${connections} ${connections === 1 ? 'connection' : 'connections'}`;
     const verdicts: Verdict[] = [];
-    if (ratio) verdicts.push(judge(`${at}: CPU`, row.cpuRatio, ratio, `× ${reference}`));
+    if (cpuTarget) verdicts.push(judge(`${at}: CPU`, row.cpuRatio, cpuTarget, `× ${reference}`));
     if (!title.startsWith('tools/call, ')) return verdicts;
     const [direct, floor] = [rowOf('upstream itself', connections), rowOf('floor', connections)];
     if (direct && connections === 1) {

@@ -5,7 +5,7 @@ import { describeMachine, makeReport, toMarkdown } from './report.ts';
 import { measure, measureStart, type Plan, type Section, suites } from './suites.ts';
 
 const usage = `npm run bench -- [options]
-  --only <suites>        tools-call, events, tools-list, session, get, start; comma-separated (default: all)
+  --only <suites>        tools-call, events, tools-list, session, get, token, audit, start; comma-separated (default: all)
   --connections <list>   concurrent connections, comma-separated (default: 1,32,256)
   --seconds <n>          measured time of each server at each number of connections (default: 6)
   --profile <directory>  write CPU profiles of Patchbay there, one folder a section; slows it down

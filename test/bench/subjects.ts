@@ -26,6 +26,10 @@ export interface Lab {
   /** A session of a legacy caller from its beginning: initialize, initialized, tools/list, tools/call. */
   newSession(): Subject[];
   getConnection(): Subject[];
+  /** The same, with a service token that is bound to the connection's metadata, and with an API key. */
+  withToken(): Promise<Subject[]>;
+  /** `tools/call`, beside a Patchbay whose audit has room for one entry and drops the others. */
+  withAudit(): Promise<Subject[]>;
   run(job: Job): Promise<LoadResult>;
   close(): Promise<void>;
 }
@@ -131,14 +135,28 @@ export async function openLab(
       return compared.map((one) => (one.name === 'Patchbay' ? { ...one, requests: own } : one));
     },
     getConnection() {
-      const request: RequestTemplate = {
-        method: 'GET',
-        path: '/connect/default/legacy',
-        headers: ['authorization', authorization],
-        body: undefined,
-        expected: '"connectionId":"legacy"',
-      };
+      const request = getOf(authorization);
       return [subject('bare Fastify route', floor, [request]), subject('Patchbay', patchbay, [request])];
+    },
+    async withToken() {
+      const minted = await mintToken(patchbay, token);
+      return [
+        subject('with an API key', patchbay, [getOf(authorization)]),
+        subject('Patchbay', patchbay, [getOf(`Bearer ${minted}`)]),
+      ];
+    },
+    async withAudit() {
+      const otherDir = await processes.makeDataDir();
+      const dropping = await processes.startPatchbay(
+        otherDir,
+        token,
+        underTest,
+        undefined,
+        'auditQueueRows=1',
+      );
+      await createConnection(dropping, token, 'modern', `${upstream.origin}/modern`, secret);
+      const requests = [callOf('modern', '/connect/default/modern/mcp', { authorization })];
+      return [subject('audit dropped', dropping, requests), subject('Patchbay', patchbay, requests)];
     },
     run: (job) => runJob(load.child, job),
     close: () => processes.stopAll(),
@@ -183,6 +201,37 @@ async function createConnection(
     throw new Error(`Patchbay could not connect the bench's upstream: ${JSON.stringify(view)}`);
   }
   return view;
+}
+
+/** Mints a token as an application gives its users, which may read and call what is theirs. */
+async function mintToken(patchbay: Started, token: string): Promise<string> {
+  const response = await fetch(`${patchbay.origin}/tokens`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify({
+      policy: [
+        {
+          namespaces: 'default',
+          operations: ['read', 'execute'],
+          metadata: { userId: 'user123' },
+          ttl: '24h',
+        },
+      ],
+    }),
+  });
+  const minted = (await response.json()) as { token?: string };
+  if (minted.token === undefined) throw new Error(`Patchbay minted no token: ${JSON.stringify(minted)}`);
+  return minted.token;
+}
+
+function getOf(authorization: string): RequestTemplate {
+  return {
+    method: 'GET',
+    path: '/connect/default/legacy',
+    headers: ['authorization', authorization],
+    body: undefined,
+    expected: '"connectionId":"legacy"',
+  };
 }
 
 /** Opens a legacy session by hand, for those who keep none; returns the headers of a call in it. */

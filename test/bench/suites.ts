@@ -21,7 +21,9 @@ interface SectionPlan {
   name: string;
   /** The server whose CPU per call the others are held against. */
   reference: string;
-  choose: (lab: Lab) => Subject[];
+  /** What Patchbay's CPU per call may be of that (docs/performance.md); undefined where there is no target. */
+  cpuTarget?: number;
+  choose: (lab: Lab) => Subject[] | Promise<Subject[]>;
 }
 
 /** One line of the result: a server at a number of connections. CPU of its quiet rounds, all else the median. */
@@ -35,6 +37,7 @@ export interface Row extends LoadResult {
 export interface Section {
   title: string;
   reference: string;
+  cpuTarget: number | undefined;
   rows: Row[];
 }
 
@@ -63,6 +66,7 @@ export const suites: Record<string, SectionPlan[]> = {
     title: `tools/call, ${era} upstream`,
     name: `tools-call-${era}`,
     reference: 'floor',
+    cpuTarget: 1.1,
     choose: (lab) => lab.toolsCall(era),
   })),
   events: [
@@ -70,6 +74,7 @@ export const suites: Record<string, SectionPlan[]> = {
       title: 'tools/call answered with 100 events',
       name: 'events',
       reference: 'pass-through',
+      cpuTarget: 1.3,
       choose: (lab) => lab.eventStream(),
     },
   ],
@@ -94,17 +99,37 @@ export const suites: Record<string, SectionPlan[]> = {
       title: 'GET /connect/{namespace}/{connectionId}',
       name: 'get',
       reference: 'bare Fastify route',
+      cpuTarget: 2,
       choose: (lab) => lab.getConnection(),
+    },
+  ],
+  token: [
+    {
+      title: 'GET of a connection with a service token',
+      name: 'token',
+      reference: 'with an API key',
+      cpuTarget: 1.2,
+      choose: (lab) => lab.withToken(),
+    },
+  ],
+  audit: [
+    {
+      title: 'tools/call with the audit',
+      name: 'audit',
+      reference: 'audit dropped',
+      cpuTarget: 1.1,
+      choose: (lab) => lab.withAudit(),
     },
   ],
 };
 
 /** Each section has processes of its own, so that memory and profiles are its own too. */
-export async function measure(plan: Plan, { title, reference, name, choose }: SectionPlan): Promise<Section> {
+export async function measure(plan: Plan, section: SectionPlan): Promise<Section> {
+  const { title, reference, name, cpuTarget, choose } = section;
   const { processes, placement, progress } = plan;
   const lab = await openLab(processes, placement, plan.profileDir && join(plan.profileDir, name));
   try {
-    const subjects = choose(lab);
+    const subjects = await choose(lab);
     progress(`${title}: warming up`);
     for (const subject of subjects) {
       const { pid, origin, requests } = subject;
@@ -115,7 +140,7 @@ export async function measure(plan: Plan, { title, reference, name, choose }: Se
       progress(`${title}: ${connections} connections`);
       rows.push(...(await measureCell(plan, lab, subjects, reference, connections)));
     }
-    return { title, reference, rows };
+    return { title, reference, cpuTarget, rows };
   } finally {
     await lab.close();
   }
