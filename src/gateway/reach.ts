@@ -42,7 +42,7 @@ export function reach(
   const found = deps.resolver.resolve(caller.namespace, id);
   if (found && !(found instanceof Promise) && found.connection.protocol && !isRenewalDue(deps, found)) {
     requireExecute(caller, found, request);
-    if (request) caller.usage.call(id);
+    if (request) caller.usage.call(found.connection.uid);
     relearn(deps, found.connection);
     return ready(found, refuse);
   }
@@ -81,7 +81,7 @@ async function reachSlowly(
   const found = await finding;
   if (!found) throw new ApiError('connection_not_found');
   requireExecute(caller, found, request);
-  if (request) caller.usage.call(id);
+  if (request) caller.usage.call(found.connection.uid);
   requireReady(found, refuse);
   const { connection } = found;
   if (connection.protocol) {

@@ -129,9 +129,9 @@ function meter(deps: HttpDeps, request: FastifyRequest, reply: FastifyReply): Ap
     request.usage = usage;
     // Who went away while its credential was looked up has closed already.
     if (isCall && reply.raw.closed) usage.end();
-    else if (isCall) reply.raw.once('close', usage.end);
+    else if (isCall) reply.raw.once('close', () => usage.end());
     // On an MCP endpoint the headers are those of its upstream.
-    if (errors !== 'jsonrpc') reply.headers(rateLimitHeaders(usage.tightest));
+    if (errors !== 'jsonrpc') reply.headers(rateLimitHeaders(usage.tightest()));
     return undefined;
   } catch (error) {
     if (error instanceof ApiError) return error;

@@ -1,36 +1,48 @@
+import { LRUCache } from 'lru-cache';
 import type { Clock } from '../platform/clock.ts';
 import { ApiError } from '../platform/errors.ts';
 import type { Limits } from '../platform/limits.ts';
-import { OpenCounts } from '../platform/open-counts.ts';
 import { type Quota, RateMeter } from '../platform/rate-meter.ts';
 import type { NamespaceLimits } from './namespace-settings.ts';
 import type { Principal } from './principal.ts';
 
-/** Whose requests are counted, each kind apart. */
-const scopes = ['key', 'token', 'namespace', 'connection'] as const;
-type Scope = (typeof scopes)[number];
+/** Whose requests are counted, each kind apart: what it is called, and its limits. */
+const scopes = {
+  key: { name: 'API key', requests: 'keyRequestsPerMinute', calls: 'keyOpenCalls' },
+  token: { name: 'service token', requests: 'tokenRequestsPerMinute', calls: 'tokenOpenCalls' },
+  namespace: { name: 'namespace', requests: 'namespaceRequestsPerMinute', calls: 'namespaceOpenCalls' },
+  connection: { name: 'connection', requests: 'connectionRequestsPerMinute', calls: 'connectionOpenCalls' },
+} as const;
+type Scope = keyof typeof scopes;
 
-const names: Record<Scope, string> = {
-  key: 'API key',
-  token: 'service token',
-  namespace: 'namespace',
-  connection: 'connection',
-};
+/** One key, token, namespace or connection. */
+class Subject {
+  readonly scope: Scope;
+  readonly meter = new RateMeter();
+  openCalls = 0;
+
+  constructor(scope: Scope) {
+    this.scope = scope;
+  }
+}
 
 /** What one request uses up of the quotas of its caller, its namespace and the connections that it calls. */
 export interface Usage {
   /** The quota that is nearest to its end. */
-  readonly tightest: Quota;
+  tightest(): Quota;
   /**
    * Counts a call of a connection, once however often the request comes back to it. Throws ApiError `too_many_requests`,
    * `too_many_calls`.
    */
-  call(connectionId: string): void;
+  call(connectionUid: string): void;
   /** Its response has closed: nothing of it is under way any more. */
   end(): void;
 }
 
-/** Holds callers to how much they may ask for (limits.ts, and the settings of a namespace). Memory of this process alone. */
+/**
+ * Holds callers to how much they may ask for (limits.ts, and the settings of a namespace). In the memory of this process alone,
+ * which forgets of too many subjects the one longest unseen.
+ */
 export interface Quotas {
   /**
    * Counts a request, of a caller that is let in; `isCall` where it is for an upstream. Throws ApiError `too_many_requests`,
@@ -45,83 +57,86 @@ export function createQuotas(
   limits: Limits,
   limitsOf: (namespace: string) => NamespaceLimits,
 ): Quotas {
-  const meters = perScope(() => new RateMeter(limits.quotaSubjects));
-  const open = perScope(() => new OpenCounts());
-
-  /** The quota as one more request of each leaves it; spent only if all have room for it. */
-  function spend(subjects: readonly [Scope, string][], namespace: string | undefined): Quota {
-    const now = clock.elapsed();
-    const own = namespace === undefined ? {} : limitsOf(namespace);
-    const quotas = subjects.map(([scope, subject]) => {
-      const limit = limits[`${scope}RequestsPerMinute`];
-      const quota = meters[scope].ask(subject, lower(limit, own, `${scope}RequestsPerMinute`), now);
-      if (quota.retryMs > 0) throw tooManyRequests(scope, quota);
-      return quota;
-    });
-    for (const [index, [scope, subject]] of subjects.entries()) {
-      meters[scope].spend(subject, quotas[index] as Quota, now);
-    }
-    return quotas.reduce(tighter);
-  }
-
-  function begin(held: [Scope, string][], more: readonly [Scope, string][], namespace: string): void {
-    const own = limitsOf(namespace);
-    for (const [scope, subject] of more) {
-      const limit = lower(limits[`${scope}OpenCalls`], own, `${scope}OpenCalls`);
-      if (open[scope].of(subject) >= limit) throw tooManyCalls(scope, limit);
-    }
-    for (const [scope, subject] of more) {
-      open[scope].begin(subject);
-      held.push([scope, subject]);
-    }
-  }
-
-  return {
-    admit(principal, namespace, isCall) {
-      const subjects = subjectsOf(principal, namespace);
-      const held: [Scope, string][] = [];
-      const called = new Set<string>();
-      let tightest = spend(subjects, namespace);
-      let ended = false;
-      if (isCall && namespace !== undefined) begin(held, subjects, namespace);
-      return {
-        get tightest() {
-          return tightest;
-        },
-        call(connectionId) {
-          if (namespace === undefined || called.has(connectionId)) return;
-          const subject: [Scope, string][] = [['connection', `${namespace}/${connectionId}`]];
-          tightest = tighter(tightest, spend(subject, namespace));
-          called.add(connectionId);
-          // Looked up for a caller who had gone by then: nobody would end it.
-          if (!ended) begin(held, subject, namespace);
-        },
-        end() {
-          ended = true;
-          for (const [scope, subject] of held.splice(0)) open[scope].end(subject);
-        },
-      };
-    },
+  const known = {
+    key: new LRUCache<string, Subject>({ max: limits.quotaSubjects }),
+    token: new LRUCache<string, Subject>({ max: limits.quotaSubjects }),
+    namespace: new LRUCache<string, Subject>({ max: limits.quotaSubjects }),
+    connection: new LRUCache<string, Subject>({ max: limits.quotaSubjects }),
   };
-}
 
-function subjectsOf({ keyId, tokenId }: Principal, namespace: string | undefined): [Scope, string][] {
-  const subjects: [Scope, string][] = [['key', keyId]];
-  if (tokenId !== null) subjects.push(['token', tokenId]);
-  if (namespace !== undefined) subjects.push(['namespace', namespace]);
-  return subjects;
-}
+  function subjectOf(scope: Scope, id: string): Subject {
+    let subject = known[scope].get(id);
+    if (!subject) {
+      subject = new Subject(scope);
+      known[scope].set(id, subject);
+    }
+    return subject;
+  }
 
-function perScope<T>(make: () => T): Record<Scope, T> {
-  return Object.fromEntries(scopes.map((scope) => [scope, make()])) as Record<Scope, T>;
-}
+  // A class, and subjects that stay: this is on the path of each call, which makes one object here.
+  class RequestUsage implements Usage {
+    readonly #subjects: Subject[] = [];
+    readonly #own: NamespaceLimits | undefined;
+    readonly #isCall: boolean;
+    #hasEnded = false;
 
-function lower(limit: number, own: NamespaceLimits, name: string): number {
-  return Math.min(limit, (own as Record<string, number | undefined>)[name] ?? limit);
-}
+    constructor({ keyId, tokenId }: Principal, namespace: string | undefined, isCall: boolean) {
+      this.#own = namespace === undefined ? undefined : limitsOf(namespace);
+      this.#isCall = isCall;
+      const subjects = [subjectOf('key', keyId)];
+      if (tokenId !== null) subjects.push(subjectOf('token', tokenId));
+      if (namespace !== undefined) subjects.push(subjectOf('namespace', namespace));
+      this.#take(subjects);
+    }
 
-function tighter(one: Quota, other: Quota): Quota {
-  return other.remaining < one.remaining ? other : one;
+    call(connectionUid: string): void {
+      const subject = subjectOf('connection', connectionUid);
+      if (!this.#subjects.includes(subject)) this.#take([subject]);
+    }
+
+    end(): void {
+      if (this.#isCall && !this.#hasEnded) for (const subject of this.#subjects) subject.openCalls--;
+      this.#hasEnded = true;
+    }
+
+    tightest(): Quota {
+      const now = clock.elapsed();
+      let tightest: Quota | undefined;
+      for (const { scope, meter } of this.#subjects) {
+        const quota = meter.quota(this.#limit(scopes[scope].requests), now);
+        if (!tightest || quota.remaining < tightest.remaining) tightest = quota;
+      }
+      return tightest as Quota;
+    }
+
+    /** Takes from all of them, or, if one of them refuses, from none. */
+    #take(subjects: readonly Subject[]): void {
+      const now = clock.elapsed();
+      // Looked up for a caller who had gone by then: nobody would end it.
+      const isOpen = this.#isCall && !this.#hasEnded;
+      for (const { scope, meter, openCalls } of subjects) {
+        const { name, requests, calls } = scopes[scope];
+        const perMinute = this.#limit(requests);
+        const waitMs = meter.waitMs(perMinute, now);
+        if (waitMs > 0) throw tooManyRequests(name, meter.quota(perMinute, now), waitMs);
+        const most = this.#limit(calls);
+        if (isOpen && openCalls >= most) throw tooManyCalls(name, most);
+      }
+      for (const subject of subjects) {
+        subject.meter.spend(this.#limit(scopes[subject.scope].requests), now);
+        if (isOpen) subject.openCalls++;
+        this.#subjects.push(subject);
+      }
+    }
+
+    #limit(name: (typeof scopes)[Scope]['requests' | 'calls']): number {
+      const most = limits[name];
+      const own = this.#own?.[name as keyof NamespaceLimits];
+      return own === undefined ? most : Math.min(own, most);
+    }
+  }
+
+  return { admit: (principal, namespace, isCall) => new RequestUsage(principal, namespace, isCall) };
 }
 
 /** Headers of draft-ietf-httpapi-ratelimit-headers-07, which clients know; seconds, rounded up. */
@@ -133,16 +148,16 @@ export function rateLimitHeaders({ limit, remaining, resetMs }: Quota): Record<s
   };
 }
 
-function tooManyRequests(scope: Scope, quota: Quota): ApiError {
+function tooManyRequests(name: string, quota: Quota, waitMs: number): ApiError {
   return new ApiError('too_many_requests', {
-    message: `Too many requests: this ${names[scope]} may have ${quota.limit} a minute.`,
-    headers: { 'retry-after': String(Math.ceil(quota.retryMs / 1000)), ...rateLimitHeaders(quota) },
+    message: `Too many requests: this ${name} may have ${quota.limit} a minute.`,
+    headers: { 'retry-after': String(Math.ceil(waitMs / 1000)), ...rateLimitHeaders(quota) },
   });
 }
 
-function tooManyCalls(scope: Scope, limit: number): ApiError {
+function tooManyCalls(name: string, limit: number): ApiError {
   return new ApiError('too_many_calls', {
-    message: `Too many calls at once: this ${names[scope]} may have ${limit} under way.`,
+    message: `Too many calls at once: this ${name} may have ${limit} under way.`,
     headers: { 'retry-after': '1' },
   });
 }

@@ -1,6 +1,4 @@
-import { LRUCache } from 'lru-cache';
-
-/** What a subject has left of its quota. */
+/** What is left of a quota. */
 export interface Quota {
   /** Requests a minute. */
   limit: number;
@@ -8,35 +6,38 @@ export interface Quota {
   remaining: number;
   /** Milliseconds until the whole quota is there again. */
   resetMs: number;
-  /** Milliseconds until the request may come that may not now; 0 where it may. */
-  retryMs: number;
 }
 
 const minuteMs = 60_000;
+/** Sums of fractions are a little off: the last request of a quota is still one of it. */
+const tolerance = 1e-6;
 
 /**
- * Quotas of requests a minute for any number of subjects, each kept as one number: when all of it will be there again.
- * That is the generic cell rate algorithm (ITU-T I.371): a quota may be spent at once, comes back evenly, and is never
- * spent twice where two minutes meet. Of more than `subjects`, the one longest unseen starts anew.
+ * A quota of requests a minute, kept as one number: when all of it will be there again. That is the generic cell rate
+ * algorithm (ITU-T I.371): a quota may be spent at once, comes back evenly, and is never spent twice where two minutes meet.
+ * Times are milliseconds of a clock that never goes back.
  */
 export class RateMeter {
-  readonly #fullAt: LRUCache<string, number>;
+  #fullAt = 0;
 
-  constructor(subjects: number) {
-    this.#fullAt = new LRUCache({ max: subjects });
+  /** Milliseconds until one more request may come; 0 where it may now. */
+  waitMs(limit: number, now: number): number {
+    const wait = this.#behind(now) + minuteMs / limit - minuteMs;
+    return wait * limit > tolerance * minuteMs ? wait : 0;
   }
 
-  /** The quota of `subject` as one more request at `now` would leave it. Nothing is spent. */
-  ask(subject: string, limit: number, now: number): Quota {
-    const resetMs = Math.max((this.#fullAt.get(subject) ?? 0) - now, 0) + minuteMs / limit;
-    // Sums of fractions are a little off: the last request of a quota is still one of it.
-    const left = (minuteMs - resetMs) * (limit / minuteMs) + 1e-6;
-    if (left >= 0) return { limit, remaining: Math.floor(left), resetMs, retryMs: 0 };
-    return { limit, remaining: 0, resetMs: resetMs - minuteMs / limit, retryMs: resetMs - minuteMs };
+  /** Takes a request from the quota; `waitMs` was 0. */
+  spend(limit: number, now: number): void {
+    this.#fullAt = now + this.#behind(now) + minuteMs / limit;
   }
 
-  /** Spends what `ask` has said. */
-  spend(subject: string, { resetMs }: Quota, now: number): void {
-    this.#fullAt.set(subject, now + resetMs);
+  quota(limit: number, now: number): Quota {
+    const resetMs = this.#behind(now);
+    const remaining = Math.max(0, Math.floor(((minuteMs - resetMs) * limit) / minuteMs + tolerance));
+    return { limit, remaining, resetMs };
+  }
+
+  #behind(now: number): number {
+    return Math.max(this.#fullAt - now, 0);
   }
 }
