@@ -4,6 +4,8 @@ import { version } from '../platform/version.ts';
 import { createKey } from './keys/create.ts';
 import { rotate } from './keys/rotate.ts';
 import { serve } from './serve.ts';
+import { exitCodes } from './uplink/exit-codes.ts';
+import { type UplinkOptions, uplink } from './uplink/uplink.ts';
 
 /** Runs the command that `argv` names; `serve` when it names none. Returns the exit code; prints its own errors. */
 export async function runCommand(argv: readonly string[]): Promise<number> {
@@ -38,10 +40,29 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     .action(async (options: { json?: boolean }) => {
       exitCode = await rotate(process.env, options);
     });
+  program
+    .command('uplink')
+    .description('pair an MCP server on this machine with a connection, for as long as this runs')
+    .argument('<namespace/id>', 'the connection, which is made if it is not there')
+    .argument(
+      '[target...]',
+      'the http:// address of the server, or after -- the command that runs it over stdio',
+    )
+    .option('--url <url>', 'the Patchbay server (default: PATCHBAY_URL, or http://127.0.0.1:8787)')
+    .option('--force', 'take over from a session that is paired')
+    .option('--rm', 'delete the connection at the end')
+    .option('--no-restart', 'end when the command ends, with its exit code')
+    .option('--env <name>', 'pass this variable to the command, or set it: NAME or NAME=value', collect)
+    .option('--json', 'print a JSON object for each event')
+    .addHelpText('after', `\n${uplinkHelp()}`)
+    .action(async (connection: string, target: string[], options: UplinkOptions) => {
+      exitCode = await uplink(process.env, connection, target, options);
+    });
   try {
     await program.parseAsync(argv);
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode;
+    // Asked for help, or the arguments cannot be used.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
     throw error;
   }
   return exitCode;
@@ -52,4 +73,25 @@ function settingsHelp(): string {
     ({ name, fallback, help }) => `  ${name}\n      ${help}\n      Default: ${fallback}.`,
   );
   return ['Settings, from the environment:', ...lines].join('\n');
+}
+
+function collect(value: string, previous: string[] = []): string[] {
+  return [...previous, value];
+}
+
+function uplinkHelp(): string {
+  const codes = Object.values(exitCodes).map(([code, meaning]) => `  ${code}  ${meaning}`);
+  return [
+    'PATCHBAY_API_KEY holds an API key, or a service token with connections:write. The command gets few variables of',
+    'this environment: PATH, HOME, the language and the like, and what --env names.',
+    '',
+    'Examples:',
+    '  patchbay uplink default/files -- npx @modelcontextprotocol/server-filesystem .',
+    '  patchbay uplink default/my-laptop http://localhost:3001/mcp',
+    '  patchbay uplink default/db --env DATABASE_URL -- my-database-server --read-only',
+    '',
+    'Exit codes:',
+    ...codes,
+    '  With --no-restart, when the command has ended: its exit code.',
+  ].join('\n');
 }

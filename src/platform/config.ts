@@ -216,11 +216,15 @@ export function readNewMasterKey(env: Record<string, string | undefined>): Confi
   throw new ConfigError(result.error.issues.map((issue) => `${name} ${issue.message}.`));
 }
 
-/** Variables that look like settings of ours but are none: probably typing errors. */
+/** Variables that look like settings of ours but are none: probably typing errors. PATCHBAY_URL is for `patchbay uplink`. */
 export function unknownSettings(env: Record<string, string | undefined>): string[] {
   const known = new Set(Object.values(settings).map((entry) => entry.name));
   return Object.keys(env).filter(
-    (name) => name.startsWith('PATCHBAY_') && !name.startsWith('PATCHBAY_TEST_') && !known.has(name),
+    (name) =>
+      name.startsWith('PATCHBAY_') &&
+      !name.startsWith('PATCHBAY_TEST_') &&
+      name !== 'PATCHBAY_URL' &&
+      !known.has(name),
   );
 }
 

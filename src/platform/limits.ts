@@ -163,6 +163,23 @@ export const defaultLimits = {
   /** How long a process that is not heard of still counts as the holder of its tunnels. */
   uplinkLeaseMs: 15_000,
 
+  /**
+   * The agent of an uplink, on the machine of the local server: how long it waits before it pairs again, at first and at
+   * most, and at most once it has tried for `agentEagerForMs`; all with jitter. A tunnel or server that lasts `agentStableMs` is
+   * one that works: waiting begins anew after it.
+   */
+  agentRetryMinMs: 150,
+  agentRetryMaxMs: 1_500,
+  agentRetryPatientMs: 20_000,
+  agentEagerForMs: 120_000,
+  agentStableMs: 10_000,
+  /** How long its handshake may take. */
+  agentHandshakeMs: 10_000,
+  /** How much it lets wait for the tunnel before it holds back the local server. */
+  agentBufferedBytes: 1024 * 1024,
+  /** How long a local server has to end by itself, and then after SIGTERM. */
+  agentStopMs: 2_000,
+
   /** Lists of each kind (tools, prompts, …) remembered by one process, and for how long. */
   listCacheEntries: 2_000,
   listCacheMs: 60_000,
