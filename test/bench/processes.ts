@@ -86,6 +86,19 @@ export class Processes {
     return { child, pid: child.pid as number, origin, startMs };
   }
 
+  /** Starts the built `patchbay uplink` with these arguments. */
+  startAgent(
+    origin: string,
+    token: string,
+    args: readonly string[],
+    cores: string | undefined,
+  ): ChildProcess {
+    return this.#spawn(['--disable-warning=ExperimentalWarning', builtMain, 'uplink', ...args], cores, {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      env: { ...withoutSettings(process.env), PATCHBAY_URL: origin, PATCHBAY_API_KEY: token },
+    });
+  }
+
   /** Ends a process the way an operator does, and waits until it is gone (a profile is written on the way out). */
   async stop(child: ChildProcess): Promise<void> {
     if (child.exitCode !== null || child.signalCode !== null) return;

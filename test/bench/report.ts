@@ -1,6 +1,7 @@
 import { cpus, loadavg } from 'node:os';
 import type { Placement } from './processes.ts';
 import type { Row, Section, StartResult } from './suites.ts';
+import type { UplinkResult } from './uplinks.ts';
 
 /** The targets of the project (docs/performance.md), beside those of the sections. */
 const targets = {
@@ -8,11 +9,14 @@ const targets = {
   p99Ratio: 2,
   startMs: 800,
   idleRssMb: 120,
+  tunnelKb: 60,
+  tunnelAddedMs: 1,
 };
 
 export interface Report {
   machine: { node: string; cpu: string; loadBefore: number; placement: Placement };
   sections: Section[];
+  uplinks: UplinkResult | undefined;
   start: StartResult | undefined;
   verdicts: Verdict[];
   errors: number;
@@ -39,15 +43,24 @@ export function describeMachine(placement: Placement): Report['machine'] {
 export function makeReport(
   machine: Report['machine'],
   sections: Section[],
+  uplinks: UplinkResult | undefined,
   start: StartResult | undefined,
 ): Report {
   const verdicts = sections.flatMap(judgeSection);
+  if (uplinks) {
+    const { bytesPerTunnel, throughMs, straightMs } = uplinks;
+    verdicts.push(
+      judge(`${uplinks.tunnels} idle tunnels: memory of one`, bytesPerTunnel / 1024, targets.tunnelKb, 'kB'),
+    );
+    const added = `a call through a tunnel, ${throughMs.toFixed(2)} ms: added to ${straightMs.toFixed(2)} ms straight`;
+    verdicts.push(judge(added, throughMs - straightMs, targets.tunnelAddedMs, 'ms'));
+  }
   if (start) {
     verdicts.push(judge('start to first answer', start.startMs, targets.startMs, 'ms'));
     verdicts.push(judge('idle RSS', megabytes(start.idleRssBytes), targets.idleRssMb, 'MB'));
   }
   const errors = sections.flatMap(({ rows }) => rows).reduce((sum, row) => sum + row.errors, 0);
-  return { machine, sections, start, verdicts, errors };
+  return { machine, sections, uplinks, start, verdicts, errors };
 }
 
 function judgeSection({ title, reference, cpuTarget, rows }: Section): Verdict[] {

@@ -3,15 +3,16 @@ import { parseArgs } from 'node:util';
 import { choosePlacement, Processes } from './processes.ts';
 import { describeMachine, makeReport, toMarkdown } from './report.ts';
 import { measure, measureStart, type Plan, type Section, suites } from './suites.ts';
+import { measureUplinks } from './uplinks.ts';
 
 const usage = `npm run bench -- [options]
-  --only <suites>        tools-call, events, tools-list, session, get, token, audit, start; comma-separated (default: all)
+  --only <suites>        tools-call, events, tools-list, session, get, token, audit, uplinks, start; comma-separated (default: all)
   --connections <list>   concurrent connections, comma-separated (default: 1,32,256)
   --seconds <n>          measured time of each server at each number of connections (default: 6)
   --profile <directory>  write CPU profiles of Patchbay there, one folder a section; slows it down
   --json                 print JSON instead of Markdown`;
 
-const names = [...Object.keys(suites), 'start'];
+const names = [...Object.keys(suites), 'uplinks', 'start'];
 
 const { values: given } = parseArgs({
   options: {
@@ -63,8 +64,9 @@ try {
     if (!wanted.includes(suite)) continue;
     for (const one of planned) sections.push(await measure(plan, one));
   }
+  const uplinks = wanted.includes('uplinks') ? await measureUplinks(plan) : undefined;
   const start = wanted.includes('start') ? await measureStart(plan) : undefined;
-  const report = makeReport(machine, sections, start);
+  const report = makeReport(machine, sections, uplinks, start);
   console.log(given.json ? JSON.stringify(report, null, 2) : toMarkdown(report));
   // Over a target is no failure: machines are noisy. A wrong answer is.
   process.exitCode = report.errors > 0 ? 1 : 0;
