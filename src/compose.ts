@@ -6,6 +6,7 @@ import { createCredentials } from './connections/credentials.ts';
 import { createHealer } from './connections/heal.ts';
 import { createRenewer } from './connections/oauth/renew.ts';
 import { createObserver } from './connections/observe.ts';
+import { createPinStore } from './connections/pins/pin-store.ts';
 import { createResolver } from './connections/resolve.ts';
 import { createSetupTickets } from './connections/setup/ticket.ts';
 import { openHolder } from './connections/uplink/holder.ts';
@@ -22,6 +23,7 @@ import { CallerLinks } from './gateway/link/caller-links.ts';
 import { createListMemory } from './gateway/list-memory.ts';
 import { Membership } from './gateway/namespace/membership.ts';
 import { OpenStreams } from './gateway/open-streams.ts';
+import { createToolGuard } from './gateway/tool-guard.ts';
 import { createAllowList, isLoopbackHost } from './http/allow-list.ts';
 import { createApp } from './http/app.ts';
 import type { App, HttpDeps } from './http/deps.ts';
@@ -162,6 +164,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     const healer = createHealer(connections);
     const resolver = createResolver(connections, credentials);
     const observer = createObserver(connections, healer, resolver);
+    const pins = createPinStore(base);
     const pairings = createPairings({ ...base, hub: createHub(clock, limits), bus, feed, holder });
 
     // Gateway: the data plane.
@@ -185,6 +188,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       streams,
       callerLinks: new CallerLinks(),
       listMemory: createListMemory(limits),
+      toolGuard: createToolGuard(pins, namespaces.quarantines, limits),
       membership: new Membership(store),
       leases,
       feed,
@@ -206,6 +210,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       namespaces,
       pairings,
       quotas,
+      pins,
       allowList,
       tickets,
       browsers,

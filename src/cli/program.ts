@@ -3,9 +3,8 @@ import { describeSettings } from '../platform/config.ts';
 import { version } from '../platform/version.ts';
 import { createKey } from './keys/create.ts';
 import { rotate } from './keys/rotate.ts';
-import { serve } from './serve.ts';
 import { exitCodes } from './uplink/exit-codes.ts';
-import { type UplinkOptions, uplink } from './uplink/uplink.ts';
+import type { UplinkOptions } from './uplink/uplink.ts';
 
 /** Runs the command that `argv` names; `serve` when it names none. Returns the exit code; prints its own errors. */
 export async function runCommand(argv: readonly string[]): Promise<number> {
@@ -19,6 +18,7 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     .command('serve', { isDefault: true })
     .description('run the server (the default)')
     .action(async () => {
+      const { serve } = await import('./serve.ts');
       exitCode = await serve(process.env);
     });
   const keys = program.command('keys').description('API keys, and the keys that seal secrets');
@@ -56,6 +56,8 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     .option('--json', 'print a JSON object for each event')
     .addHelpText('after', `\n${uplinkHelp()}`)
     .action(async (connection: string, target: string[], options: UplinkOptions) => {
+      // Neither end needs the other one's code.
+      const { uplink } = await import('./uplink/uplink.ts');
       exitCode = await uplink(process.env, connection, target, options);
     });
   try {

@@ -7,6 +7,7 @@ import { callUpstream } from '../upstream/call.ts';
 import { askUpstream, refuseWaitingTools } from './ask-upstream.ts';
 import type { GatewayDeps } from './deps.ts';
 import { fetchList } from './fetch-list.ts';
+import { requireAcceptedTool } from './guarded-tools.ts';
 import { type Caller, type ReachedConnection, reach } from './reach.ts';
 import { rpcRequest } from './rpc-request.ts';
 import { matchToolPath } from './tool-path.ts';
@@ -16,7 +17,7 @@ const maxMessageChars = 1000;
 /**
  * Calls the tool at `path` with `args`, which only the upstream judges. Returns its CallToolResult as it is,
  * `isError` included. `signal` ends with the caller and cancels the call; `entry` learns what the audit is to say.
- * Throws ApiError: `tool_not_found`, `tool_error` for a JSON-RPC error, upstream and readiness errors.
+ * Throws ApiError: `tool_not_found`, `tool_quarantined`, `tool_error` for a JSON-RPC error, upstream and readiness errors.
  */
 export async function callTool(
   deps: GatewayDeps,
@@ -34,7 +35,7 @@ export async function callTool(
   if (!tool) {
     tool = findTool(await fetchList(deps, reached, 'tools', signal), path);
   }
-  if (!tool) throw new ApiError('tool_not_found');
+  if (!tool) throw await deps.toolGuard.missing(reached.connection, path);
   entry.tool = tool.name;
   const params = { name: tool.name, arguments: args };
   // Once more: the listing may have had the credentials renewed, and now it is known what is to be sent.
@@ -45,6 +46,7 @@ export async function callTool(
     rpcRequest('tools/call', params),
     refuseWaitingTools(deps),
   );
+  await requireAcceptedTool(deps, reached, tool.name, signal);
   const answer = await askForCall(deps, reached, tool, params, signal);
   if (answer.kind === 'result') {
     if (answer.result.isError === true) entry.toolFailed();

@@ -15,6 +15,7 @@ import type { ListMemory } from './list-memory.ts';
 import type { Membership } from './namespace/membership.ts';
 import type { OpenStreams } from './open-streams.ts';
 import type { RelayDeps } from './relay.ts';
+import type { ToolGuard } from './tool-guard.ts';
 
 /** What the data plane needs, handed down from `compose.ts`. */
 export interface GatewayDeps extends CredentialedDeps {
@@ -27,6 +28,7 @@ export interface GatewayDeps extends CredentialedDeps {
   /** Sessions of callers in front of servers that are reached over a link. */
   callerLinks: CallerLinks;
   listMemory: ListMemory;
+  toolGuard: ToolGuard;
   /** When the connections of a namespace change. */
   membership: Membership;
   /** The bridge: sessions on loan, what upstreams say of their changes, calls that wait for their users,

@@ -1,4 +1,4 @@
-import { type ListItem, type ListName, lists } from '../mcp/lists.ts';
+import { type ListItem, type ListName, lists, type Tool } from '../mcp/lists.ts';
 import { ApiError } from '../platform/errors.ts';
 import { callUpstream } from '../upstream/call.ts';
 import { UpstreamFault } from '../upstream/fault.ts';
@@ -9,7 +9,8 @@ import type { ReachedConnection } from './reach.ts';
 const methodNotFound = -32601;
 
 /**
- * One of the lists of a connection, all pages within `timeLimitMs`. Remembers it, and keeps the status true. It is empty
+ * One of the lists of a connection, all pages within `timeLimitMs`, tools as the guard shows them. Remembers it, and keeps
+ * the status true. It is empty
  * where the server has no such list. `caller` ends with the caller. Throws ApiError.
  */
 export async function fetchList<L extends ListName>(
@@ -22,8 +23,9 @@ export async function fetchList<L extends ListName>(
   const signal = AbortSignal.any([caller, AbortSignal.timeout(timeLimitMs)]);
   return askUpstream(deps, reached, caller, async (current) => {
     const items = await fetchPages(deps, current, list, signal);
-    deps.listMemory.set(list, current.target, items);
-    return items;
+    const shown = list === 'tools' ? await deps.toolGuard.show(current.connection, items as Tool[]) : items;
+    deps.listMemory.set(list, current.target, shown as ListItem<L>[]);
+    return shown as ListItem<L>[];
   });
 }
 

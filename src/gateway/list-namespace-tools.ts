@@ -14,6 +14,8 @@ import { visibleConnections } from './visible-connections.ts';
 export interface ToolsEnvelope {
   status: Status;
   tools?: readonly Tool[];
+  /** Names the tools that quarantine leaves out. */
+  _meta?: unknown;
   error?: { error: string; message: string };
 }
 
@@ -52,7 +54,8 @@ async function envelope(
   const expiry = startExpiry(deps.limits.namespaceListMs);
   try {
     const tools = await Promise.race([listOne(deps, connection, caller, signal), expiry.reached]);
-    return { status: { state: 'connected' }, tools };
+    const meta = await deps.toolGuard.quarantinedMeta(connection);
+    return { status: { state: 'connected' }, tools, ...meta };
   } catch (error) {
     if (error instanceof ApiError) {
       return { status: await statusAfter(deps, connection, error), error: errorBody(error) };

@@ -17,6 +17,7 @@ import { ownerOf, sessionHash } from './caller-sessions.ts';
 import { checkBoundRequest } from './check-bound-request.ts';
 import { checkModernRequest } from './check-modern-request.ts';
 import type { GatewayDeps } from './deps.ts';
+import { answerGuardedList, noteListing, requireAcceptedTool, signalOf } from './guarded-tools.ts';
 import { serveLink } from './link/serve-link.ts';
 import { parseBody } from './parse-body.ts';
 import { type Caller, type ReachedConnection, reach, recover } from './reach.ts';
@@ -40,6 +41,8 @@ interface Passage {
   downstream: Downstream;
   /** How often it was sent again with other credentials. */
   recoveries: number;
+  /** Quarantine lets it pass. */
+  isGuarded?: boolean;
 }
 
 /**
@@ -94,6 +97,8 @@ function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection
   const { protocol } = reached.connection;
   const via = viaHeader(headers.via);
   if (downstream.response.destroyed) return undefined;
+  const guarded = passage.isGuarded ? undefined : guardTools(deps, passage, reached, era === 'modern');
+  if (guarded) return guarded;
   if (era === 'modern') {
     if (!protocol.modern) {
       return serveModern(
@@ -149,6 +154,32 @@ function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection
     (opened) => sendInSession(deps, passage, reached, via, spoken, opened, true),
     (error: unknown) => fail(deps, passage, reached, error),
   );
+}
+
+/**
+ * In a namespace with quarantine we list the tools ourselves, and a call waits until it is known that its tool was accepted.
+ * Undefined where there is nothing to guard.
+ */
+function guardTools(
+  deps: GatewayDeps,
+  passage: Passage,
+  reached: ReachedConnection,
+  isModern: boolean,
+): Promise<void> | undefined {
+  const { post, message, downstream } = passage;
+  const { id, method, params } = message;
+  const isCall = method === 'tools/call';
+  if (!isCall && method !== 'tools/list') return undefined;
+  const guards = deps.toolGuard.guards(post.namespace);
+  if (guards === false) {
+    if (!isCall) noteListing(deps, reached);
+    return undefined;
+  }
+  return Promise.resolve(guards).then(async (isGuarding) => {
+    if (isGuarding && !isCall) return answerGuardedList(deps, reached, { id, isModern }, downstream);
+    if (isGuarding) await requireAcceptedTool(deps, reached, params?.name, signalOf(downstream));
+    return forward(deps, { ...passage, isGuarded: true }, reached);
+  });
 }
 
 /** The upstream opens a session for this caller alone, and learns what this caller can do. */

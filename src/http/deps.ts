@@ -8,6 +8,7 @@ import type {
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { AuditEntry } from '../audit/entry.ts';
 import type { AuditLog } from '../audit/log.ts';
+import type { PinStore } from '../connections/pins/pin-store.ts';
 import type { SetupTickets } from '../connections/setup/ticket.ts';
 import type { Pairings } from '../connections/uplink/pairings.ts';
 import type { GatewayDeps } from '../gateway/deps.ts';
@@ -29,6 +30,7 @@ export interface HttpDeps extends GatewayDeps {
   namespaces: NamespaceDirectory;
   pairings: Pairings;
   quotas: Quotas;
+  pins: PinStore;
   allowList: AllowList;
   tickets: SetupTickets;
   browsers: BrowserGuard;

@@ -36,6 +36,10 @@ export const namespaceSettingsSchema = z
       examples: [['https://app.example.com/integrations']],
     }),
     limits: limitsSchema,
+    quarantine: z.boolean().meta({
+      description:
+        'Whether tools that are new or have changed are kept from callers until they are accepted.',
+    }),
   })
   .meta({ id: 'NamespaceSettings' });
 
@@ -68,6 +72,7 @@ export async function patchNamespaceSettings(
   const checked = {
     ...(patch.returnUrls && { returnUrls: checkReturnUrls(patch.returnUrls, limits) }),
     ...(patch.limits && { limits: checkLimits(patch.limits, limits) }),
+    ...(patch.quarantine !== undefined && { quarantine: patch.quarantine }),
   };
   return store.write(async (transaction, stale) => {
     const row = await lockNamespace(transaction, name);
@@ -85,7 +90,7 @@ export async function patchNamespaceSettings(
 
 /** Settings that were never set, or did not exist yet when the row was written, have their first values. */
 export function parseSettings(stored: string | null): NamespaceSettings {
-  return { returnUrls: [], limits: {}, ...(stored === null ? {} : JSON.parse(stored)) };
+  return { returnUrls: [], limits: {}, quarantine: false, ...(stored === null ? {} : JSON.parse(stored)) };
 }
 
 /** A namespace may be stricter than the server, not laxer. */

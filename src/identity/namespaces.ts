@@ -149,13 +149,22 @@ export interface NamespaceDirectory {
   owns(principal: Principal, name: string): boolean | Promise<boolean>;
   /** The organization that owns the namespace; undefined if there is no such namespace. Synchronous when remembered. */
   ownerOf(name: string): string | undefined | Promise<string | undefined>;
+  /** Whether changed tools are kept from callers there until they are accepted. Synchronous when remembered. */
+  quarantines(name: string): boolean | Promise<boolean>;
   /** What the namespace allows itself; nothing where it is not remembered. */
   limitsOf(name: string): NamespaceLimits;
 }
 
+/** What is remembered of a namespace. */
+interface Remembered {
+  owner: string;
+  limits: NamespaceLimits;
+  quarantine: boolean;
+}
+
 /** Remembers which organization owns which namespace; names that nobody has are asked anew each time. */
 export function createNamespaceDirectory(store: Store, limits: Limits): NamespaceDirectory {
-  const remembered = new LRUCache<string, { owner: string; limits: NamespaceLimits }>({
+  const remembered = new LRUCache<string, Remembered>({
     max: limits.identityCacheEntries,
     ttl: limits.identityCacheMs,
     ttlResolution: limits.cacheClockMs,
@@ -168,7 +177,7 @@ export function createNamespaceDirectory(store: Store, limits: Limits): Namespac
     else remembered.delete(key.slice('namespace:'.length));
   });
 
-  async function load(name: string): Promise<string | undefined> {
+  async function load(name: string): Promise<Remembered | undefined> {
     const seen = changes;
     const row = await store.db
       .selectFrom('namespaces')
@@ -176,17 +185,24 @@ export function createNamespaceDirectory(store: Store, limits: Limits): Namespac
       .where('name', '=', name)
       .executeTakeFirst();
     if (!row) return undefined;
-    const owner = row.organization_id;
-    if (seen === changes) remembered.set(name, { owner, limits: parseSettings(row.settings).limits });
-    return owner;
+    const { limits: own, quarantine } = parseSettings(row.settings);
+    const loaded = { owner: row.organization_id, limits: own, quarantine };
+    if (seen === changes) remembered.set(name, loaded);
+    return loaded;
   }
 
   function ownerOf(name: string): string | undefined | Promise<string | undefined> {
-    return remembered.get(name)?.owner ?? (isNamespaceName(name) ? load(name) : undefined);
+    const owner = remembered.get(name)?.owner;
+    if (owner !== undefined) return owner;
+    return isNamespaceName(name) ? load(name).then((loaded) => loaded?.owner) : undefined;
   }
 
   return {
     ownerOf,
+    quarantines(name) {
+      const known = remembered.get(name);
+      return known ? known.quarantine : load(name).then((loaded) => loaded?.quarantine ?? false);
+    },
     limitsOf: (name) => remembered.get(name)?.limits ?? {},
     owns({ organizationId }, name) {
       const owner = ownerOf(name);

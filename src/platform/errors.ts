@@ -83,6 +83,13 @@ export const errorTable = {
     when: 'The service token is good but lacks the permission that the message names; or only an API key may do it; or the organization that is named is not the caller’s.',
     remedy: 'Use a token that has it, or an API key of the organization.',
   },
+  tool_quarantined: {
+    status: 403,
+    rpc: 40305,
+    message: 'The tool has changed since it was accepted, and nobody has accepted it as it is now.',
+    when: 'The namespace has quarantine, and the definition of the tool is new or not the one that is pinned. The call was not sent.',
+    remedy: 'Look at `.pins` of the connection, and accept the change if it is right.',
+  },
   limit_reached: {
     status: 403,
     rpc: 40304,
@@ -166,6 +173,13 @@ export const errorTable = {
     message: 'The request did not arrive in time.',
     when: 'The caller took too long to send its request.',
     remedy: 'Send it again.',
+  },
+  pins_changed: {
+    status: 409,
+    rpc: 40905,
+    message: 'The tools have changed again, or were never listed. Nothing was accepted.',
+    when: 'Changes of tools are accepted under a `revision` that is not the current one, or where there are none.',
+    remedy: 'Get `.pins` again, and look at what is new.',
   },
   url_mismatch: {
     status: 409,

@@ -183,6 +183,11 @@ export const defaultLimits = {
   /** Lists of each kind (tools, prompts, …) remembered by one process, and for how long. */
   listCacheEntries: 2_000,
   listCacheMs: 60_000,
+  /** How often tools that callers list without us are held against their pins, and how much of changed definitions is kept. */
+  pinLookMs: 5 * 60_000,
+  pinDefinitionsBytes: 256 * 1024,
+  /** How old the last look at the tools may be before a call, in a namespace with quarantine. */
+  quarantineLookMs: 10_000,
   /** Connection records remembered by one process, and for how long at most. */
   recordCacheEntries: 50_000,
   recordCacheMs: 30_000,

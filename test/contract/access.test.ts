@@ -68,6 +68,8 @@ const endpoints: Endpoint[] = [
   ...connect('GET', `${one}/.tools/echo`, '/{connectionId}/.tools/{toolPath}'),
   ...connect('POST', `${one}/.tools/echo`, '/{connectionId}/.tools/{toolPath}', {}),
   ...connect('POST', `${one}/.setup`, '/{connectionId}/.setup'),
+  ...connect('GET', `${one}/.pins`, '/{connectionId}/.pins'),
+  ...connect('POST', `${one}/.pins/accept`, '/{connectionId}/.pins/accept', { all: true }),
   ...connect('GET', `${one}/.settings`, '/{connectionId}/.settings'),
   ...connect('PATCH', `${one}/.settings`, '/{connectionId}/.settings', { maxCallMs: 1_000 }),
   ...connect('POST', `${one}/mcp`, '/{connectionId}/mcp', rpc),

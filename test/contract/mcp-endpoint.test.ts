@@ -167,7 +167,8 @@ describe('a legacy caller of a legacy upstream', () => {
       const progress = { jsonrpc: '2.0', method: 'notifications/progress', params: { progress: 1 } };
       response.write(`data: ${JSON.stringify(progress)}\n\n`);
       const done = { jsonrpc: '2.0', id: request.message.id, result: { tools: [] } };
-      finish = () => void response.end(`data: ${JSON.stringify(done)}\n\n`);
+      // Patchbay looks at the tools, too, a moment later (docs/pins.md).
+      finish ??= () => void response.end(`data: ${JSON.stringify(done)}\n\n`);
     });
     await contract.sdk().connections.set('slow', { namespace, mcpUrl: slow.url });
     // Not through `contract.request`, which waits for the whole body.

@@ -61,6 +61,7 @@ const bodies: Record<string, unknown> = {
   'POST /:namespace': { transport: 'uplink', metadata: ada },
   'PUT /:namespace/:connectionId': { name: 'renamed' },
   'PATCH /:namespace/:connectionId/.settings': { maxCallMs: 60_000 },
+  'POST /:namespace/:connectionId/.pins/accept': { all: true },
   'POST /:namespace/:connectionId/mcp': rpc,
   'POST /mcp/:namespace/:connectionId': rpc,
   'POST /mcp/:namespace': rpc,

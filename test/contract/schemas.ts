@@ -96,7 +96,8 @@ const toolSchema = z.strictObject({
   _meta: z.record(z.string(), z.unknown()).optional(),
 });
 
-const toolListSchema = z.strictObject({ tools: z.array(toolSchema) });
+const listMeta = z.record(z.string(), z.unknown()).optional();
+const toolListSchema = z.strictObject({ tools: z.array(toolSchema), _meta: listMeta });
 
 /** The upstream's own words, which pass as they are: only what MCP promises is looked at. */
 const callToolResultSchema = z.looseObject({
@@ -111,7 +112,7 @@ const registryErrorSchema = z.strictObject({ error: shownText });
 
 /** Either tools, or why there are none. */
 const envelopeSchema = z.union([
-  z.strictObject({ status: statusSchema, tools: z.array(toolSchema) }),
+  z.strictObject({ status: statusSchema, tools: z.array(toolSchema), _meta: listMeta }),
   z.strictObject({ status: statusSchema, error: errorSchema }),
 ]);
 
@@ -162,6 +163,22 @@ const foundNamespacesSchema = z.strictObject({
 const settingsSchema = z.strictObject({
   returnUrls: z.array(z.url()),
   limits: z.record(z.string(), z.int().min(1)),
+  quarantine: z.boolean(),
+});
+
+const pinsSchema = z.strictObject({
+  revision: z.int().min(0),
+  tools: z.array(z.strictObject({ name: z.string(), hash: z.string() })),
+  changes: z.array(
+    z.strictObject({
+      name: z.string(),
+      kind: z.enum(['added', 'changed', 'removed']),
+      since: isoTime,
+      hash: z.string().optional(),
+      pinnedHash: z.string().optional(),
+      definition: z.unknown().optional(),
+    }),
+  ),
 });
 
 const milliseconds = z.int().min(1_000).nullable();
@@ -188,7 +205,9 @@ const oauthClientSchema = z
 const webhookSchema = z.strictObject({
   id: z.string().min(1),
   url: z.url(),
-  events: z.array(z.enum(['connection.auth_required', 'connection.recovered'])).min(1),
+  events: z
+    .array(z.enum(['connection.auth_required', 'connection.recovered', 'connection.tools_changed']))
+    .min(1),
   createdAt: isoTime,
 });
 const newWebhookSchema = webhookSchema.extend({ secret: z.string().startsWith('whsec_') });
@@ -285,6 +304,13 @@ export const answerSchemas: Record<string, Record<number, z.ZodType>> = {
     200: connectionSettingsSchema,
     ...connectErrors,
     400: z.union([validationErrorSchema, errorSchema]),
+  },
+  'GET /connect/{namespace}/{connectionId}/.pins': { 200: pinsSchema, ...connectErrors },
+  'POST /connect/{namespace}/{connectionId}/.pins': {
+    200: pinsSchema,
+    ...connectErrors,
+    400: z.union([validationErrorSchema, errorSchema]),
+    409: errorSchema,
   },
   'GET /connect/{namespace}/.tools': { 200: z.record(z.string(), envelopeSchema), ...connectErrors },
   'GET /connect/{namespace}/{connectionId}/.tools': {

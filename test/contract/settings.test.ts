@@ -37,11 +37,15 @@ describe.each(['GET', 'PATCH'])('%s /namespaces/{namespace}/settings', (method) 
 
 describe('settings', () => {
   test('are there before anything was set', async () => {
-    expect(await send()).toEqual({ status: 200, body: { returnUrls: [], limits: {} } });
+    expect(await send()).toEqual({ status: 200, body: { returnUrls: [], limits: {}, quarantine: false } });
   });
 
   test('keep what was set, in the form in which it is compared, and what a PATCH leaves out', async () => {
-    const body = { returnUrls: ['https://app.example/', 'http://localhost:3000/done'], limits: {} };
+    const body = {
+      returnUrls: ['https://app.example/', 'http://localhost:3000/done'],
+      limits: {},
+      quarantine: false,
+    };
     expect(await patch({ returnUrls: ['https://APP.example', 'http://localhost:3000/x/../done'] })).toEqual({
       status: 200,
       body,
@@ -58,12 +62,18 @@ describe('settings', () => {
     expect((await patch({ returnUrls: ['https://b.example/'] })).body).toEqual({
       returnUrls: ['https://b.example/'],
       limits: { connectionOpenCalls: 3, connectionsPerNamespace: 7 },
+      quarantine: false,
     });
     expect((await patch({ limits: { connectionOpenCalls: 4 } })).body).toEqual({
       returnUrls: ['https://b.example/'],
       limits: { connectionOpenCalls: 4 },
+      quarantine: false,
     });
-    expect((await patch({ returnUrls: [], limits: {} })).body).toEqual({ returnUrls: [], limits: {} });
+    expect((await patch({ returnUrls: [], limits: {} })).body).toEqual({
+      returnUrls: [],
+      limits: {},
+      quarantine: false,
+    });
   });
 
   test('belong to one namespace', async () => {
@@ -72,10 +82,12 @@ describe('settings', () => {
     expect((await send({}, '/namespaces/second/settings')).body).toEqual({
       returnUrls: [],
       limits: {},
+      quarantine: false,
     });
     expect((await send({ key: otherKey }, '/namespaces/others-own/settings')).body).toEqual({
       returnUrls: [],
       limits: {},
+      quarantine: false,
     });
   });
 
@@ -87,7 +99,7 @@ describe('settings', () => {
     expect((await send({}, at)).status).toBe(404);
     expect((await patch({ returnUrls: [] }, at)).status).toBe(404);
     await contract.request('/namespaces/gone-soon', { method: 'PUT', json: {} });
-    expect((await send({}, at)).body).toEqual({ returnUrls: [], limits: {} });
+    expect((await send({}, at)).body).toEqual({ returnUrls: [], limits: {}, quarantine: false });
   });
 
   test('are not those of a namespace that became another organization’s while it was still remembered', async () => {
@@ -142,20 +154,29 @@ describe('settings', () => {
     [{ limits: { connectionOpenCalls: 100_000_000 } }, 'limits.connectionOpenCalls'],
     [{ limits: { keyOpenCalls: 1 } }, 'keyOpenCalls'],
     [{ limits: null }, 'limits'],
+    [{ quarantine: 'yes' }, 'quarantine'],
     [[], 'body'],
     [null, 'body'],
   ])('refuse %j, naming %s, and change nothing', async (json, field) => {
     await patch({ returnUrls: ['https://kept.example/'] });
     const answer = await patch(json);
     expect(answer).toEqual({ status: 400, body: { error: expect.stringContaining(field) } });
-    expect((await send()).body).toEqual({ returnUrls: ['https://kept.example/'], limits: {} });
+    expect((await send()).body).toEqual({
+      returnUrls: ['https://kept.example/'],
+      limits: {},
+      quarantine: false,
+    });
   });
 
   test('lose none of many PATCHes at once', async () => {
     const urls = Array.from({ length: 20 }, (_, i) => `https://app.example/${i}`);
     const answers = await Promise.all(urls.map((url) => patch({ returnUrls: [url] })));
     // Each answer is what its own PATCH made; the last one to commit stays.
-    expect(answers.map(({ body }) => body)).toEqual(urls.map((url) => ({ returnUrls: [url], limits: {} })));
-    expect(urls.map((url) => ({ returnUrls: [url], limits: {} }))).toContainEqual((await send()).body);
+    expect(answers.map(({ body }) => body)).toEqual(
+      urls.map((url) => ({ returnUrls: [url], limits: {}, quarantine: false })),
+    );
+    expect(urls.map((url) => ({ returnUrls: [url], limits: {}, quarantine: false }))).toContainEqual(
+      (await send()).body,
+    );
   });
 });

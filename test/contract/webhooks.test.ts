@@ -58,7 +58,7 @@ describe('POST /namespaces/{namespace}/webhooks', () => {
       body: {
         id: expect.stringMatching(/^wh_[\w-]{22}$/),
         url,
-        events: ['connection.auth_required', 'connection.recovered'],
+        events: ['connection.auth_required', 'connection.recovered', 'connection.tools_changed'],
         createdAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
         secret: expect.stringMatching(/^whsec_[A-Za-z0-9+/]{43}=$/),
       },

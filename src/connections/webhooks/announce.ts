@@ -6,7 +6,11 @@ import type { Connection } from '../connection.ts';
 import type { ConnectionsDeps } from '../deps.ts';
 import type { Status } from '../status.ts';
 
-export const connectionEvents = ['connection.auth_required', 'connection.recovered'] as const;
+export const connectionEvents = [
+  'connection.auth_required',
+  'connection.recovered',
+  'connection.tools_changed',
+] as const;
 
 export type ConnectionEvent = (typeof connectionEvents)[number];
 
@@ -18,13 +22,15 @@ export type AnnouncedConnection = Pick<Connection, 'uid' | 'namespace' | 'id' | 
 /**
  * Queues `event` for each webhook of the namespace that wants it. Give it the transaction that changes the status:
  * the event exists if and only if the change does, and once. Returns whether any was queued; if so, wake the courier
- * after the commit. The body is fixed here, so that every attempt tells the same; it carries no URL and no secret.
+ * after the commit. The body is fixed here, so that every attempt tells the same; it carries no URL and no secret. `more` is
+ * what else it tells.
  */
 export async function announce(
   { clock, store }: Pick<ConnectionsDeps, 'clock'> & { store: Pick<Store, 'kind'> },
   transaction: Transaction<Tables>,
   event: ConnectionEvent,
   connection: AnnouncedConnection,
+  more: Record<string, unknown> = {},
 ): Promise<boolean> {
   const { namespace, id: connectionId, name, metadata, status } = connection;
   const registered = transaction
@@ -43,7 +49,7 @@ export async function announce(
     body: JSON.stringify({
       type: event,
       timestamp: new Date(now).toISOString(),
-      data: { namespace, connectionId, name, metadata, status: { state: status.state } },
+      data: { namespace, connectionId, name, metadata, status: { state: status.state }, ...more },
     }),
     created_at: now,
     due_at: now,

@@ -4,6 +4,7 @@ import { callUpstream } from '../../upstream/call.ts';
 import { refuseWaiting } from '../answer-mcp.ts';
 import { askUpstream } from '../ask-upstream.ts';
 import type { GatewayDeps } from '../deps.ts';
+import { requireAcceptedTool } from '../guarded-tools.ts';
 import { rpcRequest } from '../rpc-request.ts';
 import { type NamespaceCaller, reachVisible, whenReady } from './reach-visible.ts';
 
@@ -11,7 +12,7 @@ import { type NamespaceCaller, reachVisible, whenReady } from './reach-visible.t
  * Asks the upstream of one connection, and gives its answer as it is: results are not validated, errors keep code,
  * message and data. `mirrored` are arguments as headers, a flat list.
  * Throws ApiError: `connection_not_found`; `mcp_authorization_required` and `mcp_input_required` while the connection
- * waits for its user; upstream errors.
+ * waits for its user; `tool_quarantined`; upstream errors.
  */
 export async function askConnection(
   deps: GatewayDeps,
@@ -25,6 +26,7 @@ export async function askConnection(
   return whenReady(deps, caller, connectionId, async () => {
     const asking = { ...caller, request: rpcRequest(method, params) };
     const reached = await reachVisible(deps, asking, connectionId, refuseWaiting(deps));
+    if (method === 'tools/call') await requireAcceptedTool(deps, reached, params.name, caller.signal);
     const { callTimeoutMs } = reached.target.timeLimits;
     const signal = AbortSignal.any([caller.signal, AbortSignal.timeout(callTimeoutMs)]);
     const answer = await askUpstream(deps, reached, caller.signal, ({ target, connection }) =>

@@ -32,7 +32,7 @@ export function getToolRoute(app: App, deps: HttpDeps): void {
       const { connectionId, '*': path } = request.params;
       const signal = callerSignal(request, reply);
       const caller = callerOf(request);
-      if (path === '') return { tools: await listTools(deps, caller, connectionId, signal) } as never;
+      if (path === '') return (await listTools(deps, caller, connectionId, signal)) as never;
       return (await getTool(deps, caller, connectionId, path, signal)) as never;
     },
   );

@@ -22,6 +22,7 @@ export function listNamespaceToolsRoute(app: App, deps: HttpDeps): void {
             z.strictObject({
               status: statusSchema,
               tools: z.array(toolSchema).optional(),
+              _meta: z.record(z.string(), z.unknown()).optional(),
               error: errorSchema.optional(),
             }),
           ),

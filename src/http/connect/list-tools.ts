@@ -30,9 +30,7 @@ export function listToolsRoute(app: App, deps: HttpDeps): void {
     async (request, reply) => {
       const { connectionId } = request.params;
       const caller = callerOf(request);
-      return {
-        tools: (await listTools(deps, caller, connectionId, callerSignal(request, reply))) as never,
-      };
+      return (await listTools(deps, caller, connectionId, callerSignal(request, reply))) as never;
     },
   );
 }

@@ -8,6 +8,8 @@ import { listConnectionsRoute } from './list-connections.ts';
 import { listNamespaceToolsRoute } from './list-namespace-tools.ts';
 import { listToolsRoute } from './list-tools.ts';
 import { connectMcpPath, mcpEndpointRoutes } from './mcp-endpoint.ts';
+import { acceptPinsRoute } from './pins/accept-pins.ts';
+import { getPinsRoute } from './pins/get-pins.ts';
 import { renewSetupRoute } from './renew-setup.ts';
 import { setConnectionRoute } from './set-connection.ts';
 import { getConnectionSettingsRoute } from './settings/get-settings.ts';
@@ -27,5 +29,7 @@ export function connectRoutes(app: App, deps: HttpDeps): void {
   renewSetupRoute(app, deps);
   getConnectionSettingsRoute(app, deps);
   patchConnectionSettingsRoute(app, deps);
+  getPinsRoute(app, deps);
+  acceptPinsRoute(app, deps);
   mcpEndpointRoutes(app, deps, connectMcpPath);
 }

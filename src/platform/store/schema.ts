@@ -31,6 +31,15 @@ export interface Tables {
     state: 'allowed' | 'declined' | 'taken';
     expires_at: number;
   };
+  /** Which definitions of tools are accepted, and what has changed since (connections/pins). */
+  pins: {
+    connection_uid: string;
+    revision: number;
+    /** JSON: pairs of name and hash. */
+    tools: string;
+    /** JSON. */
+    changes: string;
+  };
   /** Keys that service tokens are signed with: Ed25519, of the whole installation. */
   signing_keys: {
     kid: string;

@@ -10,6 +10,7 @@ import * as serviceTokens from './010-service-tokens.ts';
 import * as uplinks from './011-uplinks.ts';
 import * as keyUsage from './012-key-usage.ts';
 import * as signIn from './013-sign-in.ts';
+import * as pins from './014-pins.ts';
 
 /** All migrations, in the order of their names. One that has landed is never changed. */
 export const migrations: Record<string, Migration> = {
@@ -24,4 +25,5 @@ export const migrations: Record<string, Migration> = {
   '011-uplinks': uplinks,
   '012-key-usage': keyUsage,
   '013-sign-in': signIn,
+  '014-pins': pins,
 };

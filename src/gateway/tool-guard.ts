@@ -1,0 +1,95 @@
+import { LRUCache } from 'lru-cache';
+import type { Connection } from '../connections/connection.ts';
+import type { Change, Pins } from '../connections/pins/drift.ts';
+import type { PinStore } from '../connections/pins/pin-store.ts';
+import type { Tool } from '../mcp/lists.ts';
+import { ApiError } from '../platform/errors.ts';
+import type { Limits } from '../platform/limits.ts';
+import { matchToolPath } from './tool-path.ts';
+
+/** Where a tool says that it is not as it was pinned, and a list which tools it leaves out. */
+const pinKey = 'patchbay/pin';
+const quarantinedKey = 'patchbay/quarantined';
+
+/** Holds tools against their pins, and in a namespace with quarantine keeps from callers what nobody has accepted. */
+export interface ToolGuard {
+  /** Whether the namespace has quarantine. Synchronous when remembered. */
+  guards(namespace: string): boolean | Promise<boolean>;
+  /** A whole list of tools as callers get it: what differs from its pin says so in `_meta`, or is left out. */
+  show(connection: Connection, tools: readonly Tool[]): Promise<readonly Tool[]>;
+  /** `_meta` that names what the list of a connection leaves out; nothing where that is nothing. */
+  quarantinedMeta(connection: Connection): Promise<Record<string, unknown>>;
+  /** Throws ApiError `tool_quarantined`, or `tool_not_found`, for a tool of that name that nobody has accepted. */
+  requireAccepted(connection: Connection, name: string): Promise<void>;
+  /** The error for a path below `.tools` that no tool of the list has. */
+  missing(connection: Connection, path: string): Promise<ApiError>;
+  /** Whether a list of its tools was held against their pins a moment ago. */
+  isFresh(connection: Connection): boolean;
+  /** Whether it is time to look at the tools of a connection that callers list without us. */
+  isLookDue(connection: Connection): boolean;
+}
+
+/** `quarantines` says whether a namespace has chosen quarantine. */
+export function createToolGuard(
+  pins: PinStore,
+  quarantines: (namespace: string) => boolean | Promise<boolean>,
+  { recordCacheEntries, pinLookMs, quarantineLookMs }: Limits,
+): ToolGuard {
+  const seen = new LRUCache<string, true>({ max: recordCacheEntries, ttl: quarantineLookMs });
+  const looked = new LRUCache<string, true>({ max: recordCacheEntries, ttl: pinLookMs });
+
+  async function quarantinedOf({ namespace, uid }: Connection): Promise<Change[]> {
+    return (await quarantines(namespace)) ? waiting(await pins.find(uid)) : [];
+  }
+
+  return {
+    guards: quarantines,
+
+    async show(connection, tools) {
+      const held = pins.see(connection, tools);
+      const { changes, tools: pinned } = held instanceof Promise ? await held : held;
+      seen.set(connection.uid, true);
+      if (changes.length === 0) return tools;
+      const byName = new Map(changes.map((change) => [change.name, change]));
+      if (await quarantines(connection.namespace)) return tools.filter(({ name }) => !byName.has(name));
+      return tools.map((tool) => {
+        const change = byName.get(tool.name);
+        return change ? marked(tool, change, pinned.get(tool.name)) : tool;
+      });
+    },
+
+    async quarantinedMeta(connection) {
+      const names = (await quarantinedOf(connection)).map(({ name }) => name);
+      return names.length > 0 ? { _meta: { [quarantinedKey]: names } } : {};
+    },
+
+    async requireAccepted({ uid }, name) {
+      const known = await pins.find(uid);
+      if (waiting(known).some((change) => change.name === name)) throw new ApiError('tool_quarantined');
+      if (!known?.tools.has(name)) throw new ApiError('tool_not_found');
+    },
+
+    async missing(connection, path) {
+      const names = (await quarantinedOf(connection)).map(({ name }) => ({ name }));
+      return new ApiError(matchToolPath(names, path) ? 'tool_quarantined' : 'tool_not_found');
+    },
+
+    isFresh: ({ uid }) => seen.has(uid),
+
+    isLookDue({ uid }) {
+      if (looked.has(uid)) return false;
+      looked.set(uid, true);
+      return true;
+    },
+  };
+}
+
+/** The changes that quarantine keeps back: a tool that was removed is nothing to call. */
+function waiting(pins: Pins | undefined): Change[] {
+  return pins?.changes.filter(({ kind }) => kind !== 'removed') ?? [];
+}
+
+function marked(tool: Tool, { kind, since, hash }: Change, pinnedHash: string | undefined): Tool {
+  const pin = { status: kind, since: new Date(since).toISOString(), hash, pinnedHash };
+  return { ...tool, _meta: { ...(tool._meta as object | undefined), [pinKey]: pin } };
+}
