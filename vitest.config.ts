@@ -30,7 +30,7 @@ export default defineConfig({
                 env: { PATCHBAY_TEST_STORE: 'postgres' },
                 // What touches no store need not run twice.
                 exclude: [
-                  'src/{mcp,upstream,gateway,cli,http}/**',
+                  'src/{mcp,upstream,uplink,gateway,cli,http}/**',
                   'src/connections/inputs/**',
                   'test/{e2e,conformance,fixtures}/**',
                 ],

@@ -3,6 +3,7 @@ import type { Dispatcher } from 'undici';
 import type { AuditEntry } from '../audit/entry.ts';
 import { errorMessage } from '../mcp/answer.ts';
 import { contentHeaders, mediaType, sessionHeader, singleValue } from '../mcp/headers.ts';
+import { messageEvent } from '../mcp/message-event.ts';
 import type { Limits } from '../platform/limits.ts';
 import { redirectPath, tooLarge } from '../upstream/exchange.ts';
 import { faultOfContentType, faultOfError, UpstreamFault } from '../upstream/fault.ts';
@@ -363,7 +364,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
       if (this.#isEvents && !this.#call.isResumable) {
         // The blank line ends a half-sent event; then the error, as the last word on this request.
         const message = errorMessage(fault.toApiError(), this.#call.id);
-        this.#response.end(`\n\nevent: message\ndata: ${JSON.stringify(message)}\n\n`);
+        this.#response.end(`\n\n${messageEvent(message)}`);
       } else this.#response.destroy();
     }
     this.#events.failed(fault, sent);

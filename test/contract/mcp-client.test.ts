@@ -3,6 +3,8 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { createConnection } from '@smithery/api/mcp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { put } from '../fixtures/fault.ts';
+import { pair } from '../fixtures/uplink-client.ts';
 import { legacyServer } from '../fixtures/upstream.ts';
 import { useContract } from './harness.ts';
 import { startSdkUpstream } from './sdk-upstream.ts';
@@ -74,6 +76,21 @@ describe.each([{ handshake: false }, { handshake: true }])('createConnection, %o
     });
   });
 });
+
+test.each([{ handshake: false }, { handshake: true }])(
+  'createConnection reaches an uplink, %o',
+  async (how) => {
+    const connectionId = `uplink-${how.handshake}`;
+    await put(contract.pb, connectionId, { transport: 'uplink' });
+    const machine = await pair(contract.pb, connectionId);
+    await withClient({ namespace, connectionId, ...how }, async (client) => {
+      expect((await client.listTools()).tools.map(({ name }) => name)).toEqual(['echo']);
+      const result = await client.callTool({ name: 'echo', arguments: { n: 1 } });
+      expect(result).toMatchObject({ content: [{ text: '{"n":1}' }] });
+    });
+    await machine.close();
+  },
+);
 
 describe('createConnection', () => {
   test('learns who the server is by a handshake, and only then', async () => {

@@ -307,3 +307,22 @@ test('a server behind a tunnel is held to its pins, too', async () => {
   expect(calls).toHaveLength(1);
   machine.socket.terminate();
 });
+
+test('a list of a connection that is deleted meanwhile is answered, and leaves nothing', async () => {
+  const { uid } = await contract.pb.store.db
+    .selectFrom('connections')
+    .select('uid')
+    .where('namespace', '=', namespace)
+    .where('id', '=', 'legacy')
+    .executeTakeFirstOrThrow();
+  const lists = Array.from({ length: 20 }, () => contract.request(at('legacy', '/.tools')));
+  await contract.request(at('legacy', ''), { method: 'DELETE' });
+  const statuses = new Set((await Promise.all(lists)).map(({ status }) => status));
+  expect([...statuses].filter((status) => status !== 200 && status !== 404)).toEqual([]);
+  const left = await contract.pb.store.db
+    .selectFrom('pins')
+    .selectAll()
+    .where('connection_uid', '=', uid)
+    .execute();
+  expect(left).toEqual([]);
+});

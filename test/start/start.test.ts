@@ -234,7 +234,7 @@ describe('the command line', () => {
 
   test('an unknown command is an error', async () => {
     const wrong = start({}, ['sevre']);
-    expect(await wrong.exited).toBe(1);
+    expect(await wrong.exited).toBe(2);
     expect(await readdir(join(dataDir, '..'))).toEqual([]);
   });
 });

@@ -1,3 +1,4 @@
+import { isLoopbackHost } from '../../http/allow-list.ts';
 import { defaultLimits } from '../../platform/limits.ts';
 import { type Agent, createAgent } from '../../uplink/agent/agent.ts';
 import type { Address } from '../../uplink/agent/dial.ts';
@@ -42,6 +43,12 @@ export async function uplink(
     if (!(error instanceof UsageError)) throw error;
     console.error(`patchbay: ${error.message}`);
     return exitCodes.usage[0];
+  }
+  const { protocol, hostname, host } = address.origin;
+  if (protocol === 'http:' && !isLoopbackHost(hostname)) {
+    console.error(
+      `patchbay: ${host} is not reached over https: your key and all that is said can be read on the way.`,
+    );
   }
   display = chooseDisplay(connection, options.json ?? false, () => agent?.tally);
   const stopping = stopSignal();

@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { Tool } from '../../mcp/lists.ts';
 import { ApiError } from '../../platform/errors.ts';
+import { isMissingReference } from '../../platform/store/store.ts';
 import type { Connection } from '../connection.ts';
 import type { ConnectionsDeps } from '../deps.ts';
 import { announce } from '../webhooks/announce.ts';
@@ -55,17 +56,22 @@ export function createPinStore(deps: ConnectionsDeps): PinStore {
     return row && { revision: row.revision, tools: mapOf(row.tools), changes: JSON.parse(row.changes) };
   }
 
-  /** False if somebody else was first. */
+  /** False if somebody else was first, or the connection is gone. */
   async function insert(uid: string, pins: Pins): Promise<boolean> {
-    return store.write(async (transaction, stale) => {
-      stale(`pins:${uid}`);
-      const inserted = await transaction
-        .insertInto('pins')
-        .values({ connection_uid: uid, ...columnsOf(pins) })
-        .onConflict((conflict) => conflict.doNothing())
-        .executeTakeFirst();
-      return (inserted.numInsertedOrUpdatedRows ?? 0n) > 0n;
-    });
+    try {
+      return await store.write(async (transaction, stale) => {
+        stale(`pins:${uid}`);
+        const inserted = await transaction
+          .insertInto('pins')
+          .values({ connection_uid: uid, ...columnsOf(pins) })
+          .onConflict((conflict) => conflict.doNothing())
+          .executeTakeFirst();
+        return (inserted.numInsertedOrUpdatedRows ?? 0n) > 0n;
+      });
+    } catch (error) {
+      if (isMissingReference(error)) return false;
+      throw error;
+    }
   }
 
   /** Writes `next` over `before`, and `also` with it; false if somebody else has written meanwhile. */

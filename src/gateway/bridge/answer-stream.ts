@@ -1,6 +1,7 @@
 import type { RpcAnswer } from '../../mcp/answer.ts';
 import { toMessage } from '../../mcp/era-messages.ts';
 import type { RequestId } from '../../mcp/message.ts';
+import { messageEvent } from '../../mcp/message-event.ts';
 import type { Clock } from '../../platform/clock.ts';
 import type { Limits } from '../../platform/limits.ts';
 import type { Downstream } from '../relay-call.ts';
@@ -56,7 +57,7 @@ export class AnswerStream {
   async send(message: unknown): Promise<void> {
     if (this.isOver || !this.#takesEvents) return;
     this.#open();
-    if (this.#write(`event: message\ndata: ${JSON.stringify(message)}\n\n`)) return;
+    if (this.#write(messageEvent(message))) return;
     const { response } = this.#downstream;
     await new Promise<void>((resolve) => {
       const go = () => {
@@ -87,7 +88,7 @@ export class AnswerStream {
     this.#cancelKeepAlive();
     this.#ended = true;
     if (!this.#isStream) return writeJson(this.#downstream, status, message, headers);
-    this.#write(`event: message\ndata: ${JSON.stringify(message)}\n\n`);
+    this.#write(messageEvent(message));
     this.#downstream.response.end();
   }
 

@@ -1,5 +1,6 @@
 import type { Dispatcher } from 'undici';
 import type { RpcAnswer } from '../../mcp/answer.ts';
+import { isFields } from '../../mcp/era-messages.ts';
 import { mediaType, singleValue, versionHeader } from '../../mcp/headers.ts';
 import type { RequestId } from '../../mcp/message.ts';
 import { tellCancelled } from '../cancel.ts';
@@ -236,10 +237,10 @@ export class SseSession implements LegacySession {
   }
 
   async #receive(message: unknown): Promise<void> {
-    if (!isObject(message) || message.jsonrpc !== '2.0') return;
+    if (!isFields(message) || message.jsonrpc !== '2.0') return;
     const { method, id, params } = message;
     if (typeof method !== 'string') return this.#pending.settle(message);
-    const passed = { method, ...(isObject(params) && { params }) };
+    const passed = { method, ...(isFields(params) && { params }) };
     if (typeof id === 'string' || typeof id === 'number') {
       if (method === 'ping') this.#reply(id, { result: {} });
       else if (this.#listener) await this.#tell({ ...passed, id });
@@ -304,10 +305,6 @@ export class SseSession implements LegacySession {
     this.#pending.failAll(fault);
     this.#listener = undefined;
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function silence(): UpstreamFault {
