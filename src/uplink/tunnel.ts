@@ -8,6 +8,8 @@ export const closings = {
   deleted: { code: 1000, reason: 'deleted' },
   /** Come back: another process, or this one after its restart, takes the tunnel. */
   restart: { code: 1012, reason: 'restart' },
+  /** What it was opened with is not valid any more (RFC 6455 §7.4.1: a policy). */
+  forbidden: { code: 1008, reason: 'the credential is not valid any more' },
   badFrame: { code: 1007, reason: '' },
   refused: { code: 1002, reason: 'initialize was not answered as MCP asks' },
 } as const;

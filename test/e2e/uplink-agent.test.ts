@@ -1,7 +1,10 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { put } from '../fixtures/fault.ts';
 import { startPatchbay, type TestPatchbay } from '../fixtures/patchbay.ts';
-import { buildOnce } from '../fixtures/process.ts';
+import { buildOnce, startProcess } from '../fixtures/process.ts';
 import { freePort } from '../fixtures/real-servers.ts';
 import { until } from '../fixtures/until.ts';
 import { type AgentProcess, startAgent, stdioServer } from '../fixtures/uplink-agent.ts';
@@ -226,6 +229,54 @@ describe('an agent', () => {
       error: { code: -32000, message: `${host}: nothing listens there` },
     });
     expect(await stop(running)).toBe(0);
+  });
+});
+
+describe('agents and a real server', () => {
+  test('come back after it was killed; who called meanwhile may call again', async () => {
+    const dataDir = await mkdtemp(join(tmpdir(), 'patchbay-killed-'));
+    const port = String(await freePort());
+    const env = {
+      PATCHBAY_PORT: port,
+      PATCHBAY_DATA_DIR: dataDir,
+      PATCHBAY_API_KEY: pb.key,
+    };
+    const url = `http://127.0.0.1:${port}`;
+    let server = startProcess([], env);
+    await server.url();
+    const running = startAgent({ url, key: pb.key }, 'laptop', ['--', ...stdioServer]);
+    agents.push(running);
+    const pidOf = async () => {
+      const answer = await fetch(`${url}/default/laptop/.tools/process`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${pb.key}`, 'content-type': 'application/json' },
+        body: '{}',
+      });
+      return ((await answer.json()) as Called['body']).content?.[0]?.text;
+    };
+    const pid = await until(pidOf, 20_000);
+    server.process.kill('SIGKILL');
+    await server.exited;
+    await running.saw('lost', 2);
+    server = startProcess([], env);
+    await server.url();
+    await running.saw('paired', 2);
+    expect(await until(pidOf)).toBe(pid);
+    server.process.kill('SIGTERM');
+    await server.exited;
+    await rm(dataDir, { recursive: true, force: true });
+  });
+
+  test('that take the uplink from each other end one by one, and the last one keeps it', async () => {
+    const fighters = Array.from({ length: 4 }, () => agent(['--force']));
+    const ended = fighters.map(({ exited }) => exited);
+    await until(async () => {
+      const still = fighters.filter(({ process: { exitCode } }) => exitCode === null);
+      return still.length === 1 && (await call('echo')).status === 200;
+    }, 30_000);
+    const last = fighters.find(({ process: { exitCode } }) => exitCode === null) as AgentProcess;
+    expect(await stop(last)).toBe(0);
+    expect((await Promise.all(ended)).sort()).toEqual([0, 4, 4, 4]);
   });
 });
 

@@ -112,7 +112,10 @@ describe('through our agent', { timeout: 60_000 }, () => {
       role: 'assistant',
       content: { type: 'text', text: 'sampled by the caller' },
     }));
-    client.setRequestHandler(ElicitRequestSchema, async () => ({ action: 'decline' }));
+    client.setRequestHandler(ElicitRequestSchema, async () => ({
+      action: 'accept',
+      content: { name: 'Ada' },
+    }));
     const { tools } = await client.listTools();
     expect(names(tools)).toEqual(names(await listDirectly(everything)));
     const sampled = await client.callTool({
@@ -120,6 +123,8 @@ describe('through our agent', { timeout: 60_000 }, () => {
       arguments: { prompt: 'p', maxTokens: 5 },
     });
     expect(JSON.stringify(sampled.content)).toContain('sampled by the caller');
+    const elicited = await client.callTool({ name: 'trigger-elicitation-request', arguments: {} });
+    expect(JSON.stringify(elicited.content)).toContain('Ada');
     const heard: number[] = [];
     const long = await client.callTool(
       { name: 'trigger-long-running-operation', arguments: { duration: 1, steps: 4 } },

@@ -6,6 +6,7 @@ import { ApiError } from '../../platform/errors.ts';
 import { Tunnel } from '../../uplink/tunnel.ts';
 import { connectionParams } from '../connect/parameters.ts';
 import type { App, HttpDeps } from '../deps.ts';
+import { holdCredential } from './hold-credential.ts';
 import { routeUpgrades, type Upgrade } from './upgrades.ts';
 
 const querySchema = z.object({
@@ -59,7 +60,9 @@ export function pairRoute(app: App, deps: HttpDeps): void {
       reply.hijack();
       reply.raw.detachSocket(upgrade.socket as Parameters<typeof reply.raw.detachSocket>[0]);
       try {
-        attach(deps, claimed, await open(request, upgrade));
+        const tunnel = attach(deps, claimed, await open(request, upgrade));
+        const { authorization } = request.headers;
+        holdCredential(deps, { authorization, namespace, connectionId }, tunnel);
       } catch {
         upgrade.socket.destroy();
         await pairings.release(claimed);
@@ -72,8 +75,10 @@ export function pairRoute(app: App, deps: HttpDeps): void {
   );
 }
 
-function attach({ pairings, limits }: HttpDeps, claimed: Connection, socket: WebSocket): void {
-  pairings.attach(claimed, new Tunnel(socket, claimed.uid, claimed.targetVersion, limits));
+function attach({ pairings, limits }: HttpDeps, claimed: Connection, socket: WebSocket): Tunnel {
+  const tunnel = new Tunnel(socket, claimed.uid, claimed.targetVersion, limits);
+  pairings.attach(claimed, tunnel);
+  return tunnel;
 }
 
 /** Before anything is claimed: `ws` would refuse a bad handshake only when it is too late (RFC 6455 §4.2.1). */
