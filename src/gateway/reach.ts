@@ -8,6 +8,7 @@ import type { Usage } from '../identity/quotas.ts';
 import { ApiError } from '../platform/errors.ts';
 import { type CredentialsRefused, UpstreamFault } from '../upstream/fault.ts';
 import type { Protocol } from '../upstream/negotiate.ts';
+import { UplinkOffline } from '../upstream/uplink/faults.ts';
 import type { GatewayDeps } from './deps.ts';
 import type { RpcRequest } from './rpc-request.ts';
 
@@ -89,7 +90,7 @@ async function reachSlowly(
     const fresh = await withTruth(deps, connection, () => deps.credentials.openFresh(connection));
     return fresh ? ready(fresh, refuse) : refuseCurrent(deps, connection, refuse);
   }
-  if (connection.transport === 'uplink') throw new ApiError('uplink_offline', { retryable: true });
+  if (connection.transport === 'uplink') throw new UplinkOffline().toApiError();
   deps.circuits.enter(found.target, found);
   await deps.healer.probeNow(connection);
   const probed = await deps.resolver.resolve(caller.namespace, id);

@@ -334,7 +334,8 @@ export const errorTable = {
     rpc: 50303,
     message: 'The uplink is not connected: no machine is paired with it.',
     when: 'A connection with `transport: "uplink"` was called while no machine is paired with it. The call did not run.',
-    remedy: 'Start `smithery mcp add` on the machine of the server.',
+    remedy:
+      'Call again after `Retry-After`: an agent that restarts is back by then. Else start `patchbay uplink` on the machine of the server.',
   },
   uplink_elsewhere: {
     status: 503,

@@ -92,8 +92,10 @@ describe('an uplink as a connection', () => {
     const viaRest = await rest(contract.pb, id);
     expect([viaRest.status, viaRest.json.error]).toEqual([503, 'uplink_offline']);
     expect(viaRest.headers.get('x-should-retry')).toBeNull();
+    expect(viaRest.headers.get('retry-after')).toBe('2');
     const viaMcp = await mcp(contract.pb, id, echoCall(7));
     expect(viaMcp.status).toBe(503);
+    expect(viaMcp.headers.get('retry-after')).toBe('2');
     expect(viaMcp.json).toMatchObject({ jsonrpc: '2.0', id: 7, error: { code: 50303 } });
     const tools = await contract.request(`/default/.tools`);
     expect(tools.body).toMatchObject({

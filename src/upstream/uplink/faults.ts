@@ -1,6 +1,9 @@
 import { ApiError } from '../../platform/errors.ts';
 import { UpstreamFault } from '../fault.ts';
 
+/** An agent that lost its tunnel is back within two seconds (docs/uplink.md): one pause, and the call goes through. */
+const agentReturnSeconds = '2';
+
 /** No machine is paired with the uplink, so the call was not made. */
 export class UplinkOffline extends UpstreamFault {
   constructor() {
@@ -8,7 +11,10 @@ export class UplinkOffline extends UpstreamFault {
   }
 
   override toApiError(): ApiError {
-    return new ApiError('uplink_offline', { retryable: true });
+    return new ApiError('uplink_offline', {
+      retryable: true,
+      headers: { 'retry-after': agentReturnSeconds },
+    });
   }
 }
 
