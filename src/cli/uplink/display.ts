@@ -23,8 +23,11 @@ export function jsonDisplay(connection: string): Display {
 
 /** One line for each change, where nobody watches. */
 export function plainDisplay(connection: string): Display {
+  const isNews = newsOnly();
   return {
-    show: (event) => console.log(`${connection}: ${textOf(event)}`),
+    show(event) {
+      if (isNews(event)) console.log(`${connection}: ${textOf(event)}`);
+    },
     serverOutput: (chunk) => process.stderr.write(chunk),
     end: (exitCode, message) => {
       if (exitCode === 0) console.log(`${connection}: ${message}`);
@@ -52,10 +55,13 @@ export function liveDisplay(
     const latency =
       lastMs === undefined ? '' : ` · last ${lastMs < 10 ? lastMs.toFixed(1) : Math.round(lastMs)} ms`;
     const counts = `${answered} answered · ${open} open${latency}`;
-    const room = Math.max(20, terminal.columns ?? 80) - state.text.length - 4;
-    const rest = `${connection} · ${counts}`.slice(0, room);
-    terminal.write(`\r\u001b[K${paint(state.style, '●')} ${state.text}  ${paint('dim', rest)}`);
+    // In one line: a second one would stay when the first is written anew.
+    const width = Math.max(20, terminal.columns ?? 80) - 3;
+    const text = state.text.slice(0, width);
+    const rest = `  ${connection} · ${counts}`.slice(0, width - text.length);
+    terminal.write(`\r\u001b[K${paint(state.style, '●')} ${text}${paint('dim', rest)}`);
   };
+  const isNews = newsOnly();
   const timer = setInterval(draw, redrawMs);
   const above = (write: () => void) => {
     clear();
@@ -66,7 +72,7 @@ export function liveDisplay(
     show(event) {
       if (event.event === 'paired') state = { style: 'green', text: 'paired' };
       else if (event.event !== 'warning') state = { style: 'yellow', text: textOf(event) };
-      if (event.event === 'paired') draw();
+      if (event.event === 'paired' || !isNews(event)) draw();
       else above(() => terminal.write(`${textOf(event)}\n`));
     },
     serverOutput: (chunk) => above(() => process.stderr.write(chunk)),
@@ -79,7 +85,23 @@ export function liveDisplay(
   };
 }
 
+/** Tells what is new from one more try that ended as the one before: a long outage must not fill the screen. */
+function newsOnly(): (event: AgentEvent) => boolean {
+  let lastReason: string | undefined;
+  return (event) => {
+    const reason = event.event === 'lost' ? event.reason : undefined;
+    const isSame = reason !== undefined && reason === lastReason;
+    lastReason = reason;
+    return !isSame;
+  };
+}
+
+/** Without what a terminal would take for commands: a part of it may be the words of a server. */
 function textOf(event: AgentEvent): string {
+  return wordsOf(event).replaceAll(/\p{Cc}/gu, ' ');
+}
+
+function wordsOf(event: AgentEvent): string {
   switch (event.event) {
     case 'starting':
       return `starts ${event.server}`;
