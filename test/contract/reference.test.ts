@@ -66,6 +66,13 @@ describe.skipIf(!hasReference)('the check against the reference document', () =>
     );
   });
 
+  test('lets a list of tools say in _meta what is kept out of it, and nothing beside', () => {
+    const tools = 'GET /connect/{namespace}/{connectionId}/.tools';
+    const _meta = { 'patchbay/quarantined': ['add'] };
+    expect(referenceBreach(tools, 200, { tools: [], _meta })).toBeUndefined();
+    expect(referenceBreach(tools, 200, { tools: [], other: _meta })).toMatch(/additional properties/);
+  });
+
   test('says nothing about answers that the document does not have', () => {
     expect(referenceBreach(route, 418, 'anything')).toBeUndefined();
     expect(referenceBreach('GET /nowhere', 200, 'anything')).toBeUndefined();
