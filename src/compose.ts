@@ -29,12 +29,14 @@ import { createApp } from './http/app.ts';
 import type { App, HttpDeps } from './http/deps.ts';
 import { createBrowserGuard } from './http/pages/browser-guard.ts';
 import { callbackPath, clientMetadataPath } from './http/setup/paths.ts';
+import { singleSignOnCallbackPath } from './http/sign-in/paths.ts';
 import { createKeyVerifier } from './identity/api-keys/verify.ts';
 import { createAuthenticator } from './identity/authenticate.ts';
 import { ensureFirstOrganization } from './identity/first-start.ts';
 import { createNamespaceDirectory } from './identity/namespaces.ts';
 import { createQuotas } from './identity/quotas.ts';
 import { createCliLogins } from './identity/sign-in/cli-logins.ts';
+import { createSingleSignOn } from './identity/sign-in/single-sign-on.ts';
 import { createSigningKeys } from './identity/tokens/signing-keys.ts';
 import { createTokenVerifier } from './identity/tokens/verify.ts';
 import { type Clock, systemClock } from './platform/clock.ts';
@@ -109,6 +111,12 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
     );
     const namespaces = createNamespaceDirectory(store, limits);
     const cliLogins = createCliLogins({ store, clock, limits }, keyring);
+    const { oidcIssuer: issuer, oidcClientId: clientId, oidcClientSecret: clientSecret } = config;
+    const redirectUri = () => new URL(singleSignOnCallbackPath, publicUrl()).href;
+    const sso =
+      issuer && clientId !== undefined
+        ? createSingleSignOn({ clock, limits, keyring, redirectUri }, { issuer, clientId, clientSecret })
+        : undefined;
     const quotas = createQuotas(clock, limits, namespaces.limitsOf);
 
     // Audit: what was done, and by whom.
@@ -215,6 +223,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       tickets,
       browsers,
       cliLogins,
+      sso,
     };
     const app = await createApp(deps, publicUrl);
     const unused = trackUnusedSockets(app.server);

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { AuditEntry } from './entry.ts';
 
-const actor = { organizationId: 'org', kind: 'api_key', keyId: 'key', tokenId: null };
+const actor = { organizationId: 'org', kind: 'api_key', keyId: 'key', tokenId: null, userId: null };
 const entryOf = (traceparent?: string) => new AuditEntry(actor, 0, 'default', 'POST', traceparent);
 
 test.each([

@@ -11,6 +11,7 @@ export interface Actor {
   kind: string;
   keyId: string | null;
   tokenId: string | null;
+  userId: string | null;
 }
 
 /**

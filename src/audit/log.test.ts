@@ -38,7 +38,7 @@ const record = (count: number, tool?: string) => {
 describe('an entry', () => {
   test('is a row within the documented second, with all that was noted', async () => {
     expect(defaultLimits.auditFlushMs).toBeLessThan(1_000);
-    const actor = { organizationId: 'org_1', kind: 'api_key', keyId: 'key_1', tokenId: null };
+    const actor = { organizationId: 'org_1', kind: 'api_key', keyId: 'key_1', tokenId: null, userId: null };
     const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
     const entry = new AuditEntry(actor, 1_800_000_000_123, 'default', 'POST', traceparent);
     entry.carries('tools/call', { name: 'weather', arguments: { city: 'Lisbon' } });
@@ -61,6 +61,7 @@ describe('an entry', () => {
         principal_kind: 'api_key',
         key_id: 'key_1',
         token_id: null,
+        user_id: null,
         method: 'tools/call',
         tool: 'weather',
         outcome: 'rpc_error',

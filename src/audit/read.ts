@@ -8,6 +8,7 @@ export interface AuditFilter {
   connectionId?: string | undefined;
   keyId?: string | undefined;
   tokenId?: string | undefined;
+  userId?: string | undefined;
   method?: string | undefined;
   tool?: string | undefined;
   outcome?: string | undefined;
@@ -26,6 +27,7 @@ const columnOf = {
   connectionId: 'connection_id',
   keyId: 'key_id',
   tokenId: 'token_id',
+  userId: 'user_id',
   method: 'method',
   tool: 'tool',
   outcome: 'outcome',

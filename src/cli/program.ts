@@ -3,6 +3,7 @@ import { describeSettings } from '../platform/config.ts';
 import { version } from '../platform/version.ts';
 import { createKey } from './keys/create.ts';
 import { rotate } from './keys/rotate.ts';
+import { createOrganizationCommand } from './organizations/create.ts';
 import { exitCodes } from './uplink/exit-codes.ts';
 import type { UplinkOptions } from './uplink/uplink.ts';
 
@@ -26,8 +27,9 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     .command('create')
     .description('make another API key and print it once; the server must not be running on SQLite')
     .option('--name <name>', 'what the key is for', 'made on the command line')
+    .option('--organization <id>', 'whose key it is (default: the organization of the first start)')
     .option('--json', 'print JSON')
-    .action(async (options: { name: string; json?: boolean }) => {
+    .action(async (options: { name: string; organization?: string; json?: boolean }) => {
       exitCode = await createKey(process.env, options);
     });
   keys
@@ -39,6 +41,18 @@ export async function runCommand(argv: readonly string[]): Promise<number> {
     .option('--json', 'print JSON')
     .action(async (options: { json?: boolean }) => {
       exitCode = await rotate(process.env, options);
+    });
+  program
+    .command('organizations')
+    .description('tenants of this server')
+    .command('create')
+    .description(
+      'make another organization and print its API key once; the server must not be running on SQLite',
+    )
+    .argument('<name>', 'what it is called')
+    .option('--json', 'print JSON')
+    .action(async (name: string, options: { json?: boolean }) => {
+      exitCode = await createOrganizationCommand(process.env, name, options);
     });
   program
     .command('uplink')

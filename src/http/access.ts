@@ -11,10 +11,13 @@ import {
 } from '../identity/permits.ts';
 import { bearerToken, type Principal } from '../identity/principal.ts';
 import { rateLimitHeaders, type Usage } from '../identity/quotas.ts';
+import { findBrowserSession, principalOfSession } from '../identity/sign-in/browser-sessions.ts';
 import { ApiError } from '../platform/errors.ts';
 import { beginEntry } from './audit-request.ts';
 import { resourceMetadataUrl } from './connect/protected-resource.ts';
 import type { App, HttpDeps } from './deps.ts';
+import type { PageCookie } from './pages/page-cookie.ts';
+import { sessionCookie } from './sign-in/session-cookie.ts';
 
 /** The first check of all: not while closing, and only under a known Host. Register it before any other hook. */
 export function guardHost(app: App, deps: HttpDeps): void {
@@ -37,13 +40,14 @@ export function guardHost(app: App, deps: HttpDeps): void {
  * body is read, the connection. Each is answered from memory when it can be, so that a warm request awaits nothing here.
  */
 export function guardAccess(app: App, deps: HttpDeps, publicUrl: () => URL): void {
+  const cookie = sessionCookie(deps.limits, publicUrl);
   app.decorateRequest('principal', null as unknown as Principal);
   app.decorateRequest('usage', null as unknown as Usage);
   app.decorateRequest('entry', null);
   app.addHook('onRequest', (request, reply, done) => {
     const refusal = checkOrigin(deps, request);
     if (refusal) return done(refusal);
-    authorize(deps, request, (refused) => {
+    authorize(deps, cookie, request, (refused) => {
       const error = refused ?? (request.principal && meter(deps, request, reply));
       if (!error && request.principal) beginEntry(deps, request, reply);
       if (error instanceof ApiError && error.status === 401) {
@@ -70,17 +74,50 @@ function checkOrigin({ allowList }: HttpDeps, request: FastifyRequest): ApiError
   return allowList.allowsOrigin(origin) ? undefined : new ApiError('origin_not_allowed');
 }
 
-function authorize(deps: HttpDeps, request: FastifyRequest, done: (error?: Error) => void): void {
+function authorize(
+  deps: HttpDeps,
+  cookie: PageCookie,
+  request: FastifyRequest,
+  done: (error?: Error) => void,
+): void {
   const { permission } = request.routeOptions.config;
   if (permission === 'public' || request.is404) return done();
   let verified: Principal | undefined | Promise<Principal | undefined>;
   try {
-    verified = deps.authenticator.verify(bearerToken(request.headers.authorization));
+    const { authorization } = request.headers;
+    const session = authorization === undefined ? ownPageCookie(cookie, request) : undefined;
+    verified =
+      session === undefined
+        ? deps.authenticator.verify(bearerToken(authorization))
+        : verifySession(deps, session);
   } catch (error) {
     return done(error as Error);
   }
   if (verified instanceof Promise) verified.then((principal) => admit(deps, request, principal, done), done);
   else admit(deps, request, verified, done);
+}
+
+/**
+ * The session of a signed-in browser, on a request of a page of ours: a browser tells so in a header that no page can set
+ * (Fetch Metadata §2.3), and sends it with no request that another site brought about. MCP endpoints and tunnels take
+ * none.
+ */
+function ownPageCookie(cookie: PageCookie, request: FastifyRequest): string | undefined {
+  const { errors, checkOrigin } = request.routeOptions.config;
+  if (errors === 'jsonrpc' || checkOrigin || request.headers['sec-fetch-site'] !== 'same-origin') return;
+  return cookie.read(request);
+}
+
+/** Throws ApiError `forbidden` for a user who is member of no organization. */
+async function verifySession(deps: HttpDeps, value: string): Promise<Principal | undefined> {
+  const session = await findBrowserSession(deps, value);
+  const principal = session && principalOfSession(session);
+  if (session && !principal) {
+    throw new ApiError('forbidden', {
+      message: 'You are member of no organization here: ask for an invitation, or switch to another one.',
+    });
+  }
+  return principal;
 }
 
 /**

@@ -24,11 +24,7 @@ import { setNamespaceRoute } from './namespaces/set-namespace.ts';
 import { getSettingsRoute } from './namespaces/settings/get-settings.ts';
 import { patchSettingsRoute } from './namespaces/settings/patch-settings.ts';
 import { webhookRoutes } from './namespaces/webhooks/routes.ts';
-
-import { createApiKeyRoute } from './organizations/create-api-key.ts';
-import { listApiKeysRoute } from './organizations/list-api-keys.ts';
-import { listOrganizationsRoute } from './organizations/list-organizations.ts';
-import { revokeApiKeyRoute } from './organizations/revoke-api-key.ts';
+import { organizationRoutes } from './organizations/routes.ts';
 import { listServersRoute } from './servers/list-servers.ts';
 import { clientMetadataRoute } from './setup/client-metadata.ts';
 import { oauthCallbackRoute } from './setup/oauth-callback.ts';
@@ -99,10 +95,7 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
   createOAuthClientRoute(app, deps);
   deleteOAuthClientRoute(app, deps);
   webhookRoutes(app, deps);
-  listOrganizationsRoute(app, deps);
-  createApiKeyRoute(app, deps);
-  listApiKeysRoute(app, deps);
-  revokeApiKeyRoute(app, deps);
+  organizationRoutes(app, deps, publicUrl);
   listAuditRoute(app, deps);
   exportAuditRoute(app, deps);
   createTokenRoute(app, deps);

@@ -37,7 +37,7 @@ export async function beginSetupEntry(
   const { request } = reply;
   const organizationId = await deps.namespaces.ownerOf(namespace);
   if (organizationId === undefined) return;
-  const actor = { organizationId, kind: 'setup_link', keyId: null, tokenId: null };
+  const actor = { organizationId, kind: 'setup_link', keyId: null, tokenId: null, userId: null };
   const entry = newEntry(deps, request, actor, namespace, method);
   entry.connectionId = id;
   entry.connectionUid = uid;
@@ -45,14 +45,17 @@ export async function beginSetupEntry(
   recordAtEnd(deps, reply, entry);
 }
 
-/** Begins the audit entry of what a person does on a page of ours. */
+/** What a person does on a page of ours. */
+type PageAction = 'sign-in/open' | 'cli-login/allow' | 'cli-login/decline' | 'invitations/take';
+
+/** Begins the audit entry of it. */
 export function beginPageEntry(
   deps: HttpDeps,
   reply: FastifyReply,
-  { organizationId, keyId }: { organizationId: string; keyId: string },
-  method: 'sign-in/open' | 'cli-login/allow' | 'cli-login/decline',
+  who: { organizationId: string; keyId: string | null; userId: string | null },
+  method: PageAction,
 ): void {
-  const actor = { organizationId, kind: 'api_key', keyId, tokenId: null };
+  const actor = { ...who, kind: 'session', tokenId: null };
   recordAtEnd(deps, reply, newEntry(deps, reply.request, actor, null, method));
 }
 

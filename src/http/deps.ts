@@ -17,6 +17,7 @@ import type { NamespaceDirectory } from '../identity/namespaces.ts';
 import type { Permission, Principal } from '../identity/principal.ts';
 import type { Quotas, Usage } from '../identity/quotas.ts';
 import type { CliLogins } from '../identity/sign-in/cli-logins.ts';
+import type { SingleSignOn } from '../identity/sign-in/single-sign-on.ts';
 import type { SigningKeys } from '../identity/tokens/signing-keys.ts';
 import type { Logger } from '../platform/logger.ts';
 import type { AllowList } from './allow-list.ts';
@@ -35,6 +36,8 @@ export interface HttpDeps extends GatewayDeps {
   tickets: SetupTickets;
   browsers: BrowserGuard;
   cliLogins: CliLogins;
+  /** undefined while no provider is set. */
+  sso: SingleSignOn | undefined;
 }
 
 /** The Fastify instance, whose routes are typed by their zod schemas. */

@@ -38,11 +38,12 @@ export function permits(policies: readonly Policy[], deed: Deed): boolean {
  * all it is as if the namespace did not exist (design §8, Permissions).
  */
 export function namespaceRefusal(
-  { kind, policies }: Principal,
+  { kind, role, policies }: Principal,
   permission: Permission,
   namespace: string | undefined,
 ): ApiError | undefined {
-  if (permission === 'admin') return kind === 'api_key' ? undefined : notAdmin();
+  if (permission === 'admin') return role === 'member' ? notAdmin() : undefined;
+  if (permission === 'member') return kind === 'service_token' ? notMember() : undefined;
   if (policies.length === 0 || !isGranted(permission)) return undefined;
   if (permits(policies, { permission, namespace })) return undefined;
   const isVisible = everyPermission.some((other) => permits(policies, { permission: other, namespace }));
@@ -100,10 +101,16 @@ export function isGranted(permission: Permission): permission is GrantedPermissi
   return permission.includes(':');
 }
 
-/** ApiError `forbidden` for what needs an API key: of the organization that is named, if one is. */
+/** ApiError `forbidden` for what an admin does: of the organization that is named, if one is. */
 export function notAdmin(): ApiError {
   return new ApiError('forbidden', {
-    message: 'You are no admin of that organization: use one of its API keys.',
+    message: 'You are no admin of that organization: use one of its API keys, or ask one of its admins.',
+  });
+}
+
+function notMember(): ApiError {
+  return new ApiError('forbidden', {
+    message: 'A service token may not do this: use an API key, or sign in.',
   });
 }
 

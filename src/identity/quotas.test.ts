@@ -6,7 +6,7 @@ import type { NamespaceLimits } from './namespace-settings.ts';
 import type { Principal } from './principal.ts';
 import { createQuotas, type Quotas, rateLimitHeaders, type Usage } from './quotas.ts';
 
-const principal = (keyId: string, tokenId: string | null = null) => ({ keyId, tokenId }) as Principal;
+const principal = (rootId: string, tokenId: string | null = null) => ({ rootId, tokenId }) as Principal;
 
 function setUp(limits: Partial<Limits>, own: Record<string, NamespaceLimits> = {}) {
   const clock = new StandingClock();

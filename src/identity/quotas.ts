@@ -8,6 +8,7 @@ import type { Principal } from './principal.ts';
 
 /** Whose requests are counted, each kind apart: what it is called, and its limits. */
 const scopes = {
+  // A session is held to the limits of a key.
   key: { name: 'API key', requests: 'keyRequestsPerMinute', calls: 'keyOpenCalls' },
   token: { name: 'service token', requests: 'tokenRequestsPerMinute', calls: 'tokenOpenCalls' },
   namespace: { name: 'namespace', requests: 'namespaceRequestsPerMinute', calls: 'namespaceOpenCalls' },
@@ -80,10 +81,10 @@ export function createQuotas(
     readonly #isCall: boolean;
     #hasEnded = false;
 
-    constructor({ keyId, tokenId }: Principal, namespace: string | undefined, isCall: boolean) {
+    constructor({ rootId, tokenId }: Principal, namespace: string | undefined, isCall: boolean) {
       this.#own = namespace === undefined ? undefined : limitsOf(namespace);
       this.#isCall = isCall;
-      const subjects = [subjectOf('key', keyId)];
+      const subjects = [subjectOf('key', rootId)];
       if (tokenId !== null) subjects.push(subjectOf('token', tokenId));
       if (namespace !== undefined) subjects.push(subjectOf('namespace', namespace));
       this.#take(subjects);

@@ -46,6 +46,9 @@ describe('readConfig', () => {
     ['PATCHBAY_ALLOW_PRIVATE_UPSTREAMS', '10.0.0.0/33'],
     ['PATCHBAY_ALLOWED_HOSTS', 'https://example.com'],
     ['PATCHBAY_ALLOWED_ORIGINS', 'example.com'],
+    ['PATCHBAY_OIDC_ISSUER', 'login.example.com'],
+    ['PATCHBAY_OIDC_ISSUER', 'http://login.example.com'],
+    ['PATCHBAY_OIDC_ISSUER', 'https://login.example.com/?tenant=1'],
     ['PATCHBAY_LIMITS', 'unheardOf=1'],
     ['PATCHBAY_LIMITS', 'toString=1'],
     ['PATCHBAY_LIMITS', 'connectMs'],
@@ -57,6 +60,16 @@ describe('readConfig', () => {
     const [problem] = problems({ [name]: value });
     expect(problem).toMatch(new RegExp(`^${name} `));
     if (/KEY|DATABASE/.test(name)) expect(problem).not.toContain(value);
+  });
+
+  test('takes a provider with its client or none', () => {
+    const issuer = { PATCHBAY_OIDC_ISSUER: 'https://login.example.com/realm' };
+    const client = { PATCHBAY_OIDC_CLIENT_ID: 'patchbay' };
+    expect(readConfig({ ...issuer, ...client }).oidcIssuer?.href).toBe(issuer.PATCHBAY_OIDC_ISSUER);
+    expect(problems(issuer)).toEqual(['PATCHBAY_OIDC_CLIENT_ID is missing: PATCHBAY_OIDC_ISSUER needs it.']);
+    expect(problems({ PATCHBAY_OIDC_CLIENT_SECRET: 'x' })).toEqual([
+      'PATCHBAY_OIDC_ISSUER is missing: PATCHBAY_OIDC_CLIENT_SECRET needs it.',
+    ]);
   });
 
   test('reports all problems at once', () => {

@@ -28,6 +28,10 @@ export interface Config {
   allowedOrigins: string[];
   /** Our client metadata document, if it is hosted elsewhere than here. */
   oauthClientMetadataUrl: URL | undefined;
+  /** The OpenID provider that people sign in with; all three or none, but that a public client has no secret. */
+  oidcIssuer: URL | undefined;
+  oidcClientId: string | undefined;
+  oidcClientSecret: Secret<string> | undefined;
   /** Instead of those of limits.ts. */
   limits: Partial<Limits>;
   logLevel: string;
@@ -163,6 +167,27 @@ const settings = {
     'Where authorization servers find our client metadata document, if it is hosted elsewhere.',
     z.string().transform(parseClientMetadataUrl).optional(),
   ),
+  oidcIssuer: setting(
+    'PATCHBAY_OIDC_ISSUER',
+    'people sign in with API keys',
+    'OpenID provider for single sign-on: its issuer URL, https (or http on loopback).',
+    z.string().transform(parseIssuer).optional(),
+  ),
+  oidcClientId: setting(
+    'PATCHBAY_OIDC_CLIENT_ID',
+    'none',
+    'Client id there; the redirect URI is <public URL>/login/sso/callback.',
+    z.string().optional(),
+  ),
+  oidcClientSecret: setting(
+    'PATCHBAY_OIDC_CLIENT_SECRET',
+    'none: a public client',
+    'Client secret there.',
+    z
+      .string()
+      .transform((secret) => new Secret(secret))
+      .optional(),
+  ),
   limits: setting(
     'PATCHBAY_LIMITS',
     'those of docs/limits.md',
@@ -204,6 +229,15 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   const config = Object.fromEntries(
     Object.entries(settings).map(([key, entry]) => [key, read(entry as Setting<unknown>)]),
   );
+  const { oidcIssuer, oidcClientId, oidcClientSecret } = settings;
+  const isSet = ({ name }: { name: string }) => (env[name] ?? '') !== '';
+  for (const [given, missing] of [
+    [oidcIssuer, oidcClientId],
+    [oidcClientId, oidcIssuer],
+    [oidcClientSecret, oidcIssuer],
+  ] as const) {
+    if (isSet(given) && !isSet(missing)) problems.push(`${missing.name} is missing: ${given.name} needs it.`);
+  }
   if (problems.length > 0) throw new ConfigError(problems);
   return config as unknown as Config;
 }
@@ -236,6 +270,17 @@ function parsePublicUrl(text: string, context: z.RefinementCtx): URL {
   }
   if (url.pathname !== '/' || url.search || url.hash || url.username || url.password) {
     context.addIssue({ code: 'custom', message: 'must be an origin: no path, query, fragment or user' });
+    return z.NEVER;
+  }
+  return url;
+}
+
+/** OpenID Connect Discovery 1.0 §3: an https URL without query and fragment. */
+function parseIssuer(text: string, context: z.RefinementCtx): URL {
+  const url = URL.parse(text);
+  const isLocal = url?.protocol === 'http:' && /^(localhost|127\.[\d.]+|\[::1\])$/.test(url.hostname);
+  if (!url || !(url.protocol === 'https:' || isLocal) || url.search || url.hash || url.username) {
+    context.addIssue({ code: 'custom', message: 'is no https:// URL without query and fragment' });
     return z.NEVER;
   }
   return url;

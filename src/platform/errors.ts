@@ -80,8 +80,8 @@ export const errorTable = {
     status: 403,
     rpc: 40301,
     message: 'Missing required permission.',
-    when: 'The service token is good but lacks the permission that the message names; or only an API key may do it; or the organization that is named is not the caller’s.',
-    remedy: 'Use a token that has it, or an API key of the organization.',
+    when: 'The service token is good but lacks the permission that the message names; or only an admin or a person may do it; or the organization that is named is not the caller’s.',
+    remedy: 'Use a token that has it, or an API key of the organization, or ask one of its admins.',
   },
   tool_quarantined: {
     status: 403,
@@ -94,7 +94,7 @@ export const errorTable = {
     status: 403,
     rpc: 40304,
     message: 'There are as many as there may be.',
-    when: 'A namespace has as many connections as it may.',
+    when: 'A namespace has as many connections as it may, or an organization as many open invitations.',
     remedy: 'Delete some, or have the operator raise the limit (PATCHBAY_LIMITS).',
   },
   host_not_allowed: {
@@ -194,6 +194,13 @@ export const errorTable = {
     message: 'It already exists.',
     when: 'The name is taken.',
     remedy: 'Choose another name.',
+  },
+  last_owner: {
+    status: 409,
+    rpc: 40906,
+    message: 'The organization would have no owner left.',
+    when: 'Its only owner is to leave, to be removed or to get another role.',
+    remedy: 'Make another member owner first.',
   },
   uplink_in_use: {
     status: 409,

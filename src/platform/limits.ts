@@ -215,6 +215,12 @@ export const defaultLimits = {
 
   /** How long a browser stays signed in. */
   browserSessionMs: 12 * 3_600_000,
+  /** How long an invitation waits for somebody to take it, and how many may wait in an organization. */
+  invitationMs: 7 * 24 * 3_600_000,
+  invitationsPerOrganization: 1_000,
+  /** How long each answer of the provider of single sign-on may take, and the person there. */
+  singleSignOnMs: 10_000,
+  singleSignOnLoginMs: 30 * 60_000,
   /** How long a login of a command line waits for the person; the vendor's waits five minutes. */
   cliLoginMs: 10 * 60_000,
 

@@ -232,7 +232,7 @@ describe('the login of a command line', () => {
         expect.arrayContaining(['cli-login/allow', 'sign-in/open']),
       );
       const entry = entries.find(({ method }) => method === 'cli-login/allow');
-      expect(entry).toMatchObject({ outcome: 'ok', principal: { kind: 'api_key' } });
+      expect(entry).toMatchObject({ outcome: 'ok', principal: { kind: 'session' } });
       expect(entry?.principal.keyId).toMatch(/^key_/);
       return true;
     });

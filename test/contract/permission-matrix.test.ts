@@ -19,14 +19,21 @@ interface Route {
   permission: Permission;
   /** `in`: the path names a namespace that must be the caller's; `any`: one that need not exist. */
   namespace: 'in' | 'any' | undefined;
+  /** Sessions of browsers count here. */
+  takesCookies: boolean;
 }
 
 interface Credential {
   token: string | undefined;
+  /** Instead: of a browser that is signed in, and from where it asks. */
+  cookie?: string;
+  site?: 'same-origin' | 'cross-site';
   /** No credential at all, or none that is good (any more). */
   bad?: true;
-  /** An API key, of this organization or of another one. */
+  /** An API key or session, of this organization or of another one. */
   key?: 'own' | 'foreign';
+  /** Of a member who administers nothing. */
+  role?: 'member';
   /** Permits this alone. */
   permission?: GrantedPermission;
   /** Permits nothing in the namespaces of the paths. */
@@ -39,10 +46,12 @@ const routes: Route[] = [];
 const watch = (message: unknown) => {
   const { fastify } = message as { fastify: FastifyInstance };
   fastify.addHook('onRoute', ({ method, url, config = {} }: RouteOptions) => {
-    const { permission, inNamespace, namespaceParameter } = config;
+    const { permission, inNamespace, namespaceParameter, errors, checkOrigin } = config;
+    const takesCookies = errors !== 'jsonrpc' && !checkOrigin;
     const namespace = inNamespace ? 'in' : namespaceParameter === undefined ? undefined : 'any';
     for (const one of [method].flat()) {
-      if (permission && one !== 'OPTIONS') routes.push({ method: one, url, permission, namespace });
+      if (permission && one !== 'OPTIONS')
+        routes.push({ method: one, url, permission, namespace, takesCookies });
     }
   });
 };
@@ -98,6 +107,22 @@ async function restore(): Promise<void> {
     .values(spareKey())
     .onConflict((conflict) => conflict.doNothing())
     .execute();
+  await db
+    .insertInto('users')
+    .values({ id: 'usr_spare', name: 'spare', email: null, issuer: null, subject: null, created_at: 0 })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
+  await db
+    .insertInto('members')
+    .values({ organization_id: organizationId, user_id: 'usr_spare', role: 'member', created_at: 0 })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
+  const invitation = { organization_id: organizationId, hash: 'none', role: 'member' as const };
+  await db
+    .insertInto('invitations')
+    .values({ id: 'inv_spare', ...invitation, key_id: null, user_id: null, created_at: 0, expires_at: 4e12 })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
 }
 
 function pathOf(url: string): string {
@@ -107,6 +132,8 @@ function pathOf(url: string): string {
     name: 'spare',
     orgId: organizationId,
     keyId: 'key_spare',
+    userId: 'usr_spare',
+    invitationId: 'inv_spare',
     webhookId: 'wh_spare',
     clientId: 'oac_spare',
     sessionId: 'none',
@@ -122,7 +149,7 @@ function pathOf(url: string): string {
 }
 
 /** The status alone: some answers are streams that do not end. */
-function ask({ method, url }: Route, token: string | undefined): Promise<number> {
+function ask({ method, url }: Route, { token, cookie, site }: Credential): Promise<number> {
   const body = bodies[`${method} ${url.replace(/^\/connect/, '')}`] ?? {};
   const hasBody = method === 'POST' || method === 'PUT' || method === 'PATCH';
   return new Promise((resolve, reject) => {
@@ -130,6 +157,7 @@ function ask({ method, url }: Route, token: string | undefined): Promise<number>
       method,
       headers: {
         ...(token !== undefined && { authorization: `Bearer ${token}` }),
+        ...(cookie !== undefined && { cookie, 'sec-fetch-site': site }),
         ...(hasBody && { 'content-type': 'application/json' }),
         accept: 'application/json, text/event-stream',
       },
@@ -144,16 +172,20 @@ function ask({ method, url }: Route, token: string | undefined): Promise<number>
 
 type Expectation = 'let in' | 'as without' | 'hidden' | 401 | 403 | 404 | 405;
 
-function expected({ method, url, permission, namespace }: Route, who: Credential): Expectation {
+function expected({ method, url, permission, namespace, takesCookies }: Route, who: Credential): Expectation {
   if (permission === 'public') return 'as without';
-  if (who.bad) return 401;
+  if (who.bad || (who.cookie && !(takesCookies && who.site === 'same-origin'))) return 401;
   if (who.key === 'foreign') {
     if (namespace === 'any') return 'hidden';
     if (namespace === 'in') return 404;
     return url.includes(':orgId') ? 403 : 'let in';
   }
+  if (who.role && permission === 'admin') return 403;
+  // Others' keys are not there for a member, and other members are not theirs to remove.
+  if (who.role && method === 'DELETE' && url.includes(':keyId')) return 404;
+  if (who.role && method === 'DELETE' && url.includes(':userId')) return 403;
   if (who.key === 'own' || permission === 'authenticated') return 'let in';
-  if (permission === 'admin') return 403;
+  if (permission === 'admin' || permission === 'member') return 403;
   if (who.elsewhere && namespace) return 404;
   // It gets a name of its own, which is not that of another namespace.
   if (who.elsewhere && url === '/namespaces' && method === 'POST') return 403;
@@ -169,7 +201,7 @@ function expected({ method, url, permission, namespace }: Route, who: Credential
 
 /** How the answer is not as expected; undefined where it is. */
 async function misfit(route: Route, who: Credential): Promise<string | undefined> {
-  const status = await ask(route, who.token);
+  const status = await ask(route, who);
   const expectation = expected(route, who);
   const fits = await isAs(expectation, status, route);
   return fits ? undefined : `${status}, not ${expectation}`;
@@ -178,7 +210,7 @@ async function misfit(route: Route, who: Credential): Promise<string | undefined
 async function isAs(expectation: Expectation, status: number, route: Route): Promise<boolean> {
   switch (expectation) {
     case 'as without':
-      return status === (await ask(route, undefined));
+      return status === (await ask(route, { token: undefined }));
     case 'hidden':
       return status === 404 || status === 409;
     case 'let in': {
@@ -219,7 +251,14 @@ test('the matrix has every route, and they declare every kind of permission', ()
     expect.arrayContaining(['GET /connect/:namespace', 'GET /uplink/:namespace/:connectionId']),
   );
   const declared = new Set(routes.map(({ permission }) => permission));
-  for (const permission of ['public', 'authenticated', 'admin', 'connections:execute', 'servers:read']) {
+  for (const permission of [
+    'public',
+    'authenticated',
+    'member',
+    'admin',
+    'connections:execute',
+    'servers:read',
+  ]) {
     expect(declared).toContain(permission);
   }
 });
@@ -232,7 +271,8 @@ test('docs/permissions.md says what each route needs', async () => {
     '# Permissions',
     '',
     'What each route needs, and `HEAD` as `GET` does. What begins with `/:namespace` is below `/connect` too. `public` needs no credential, `authenticated` any',
-    'good one, `admin` an API key of the organization; the others are what [service tokens](tokens.md) grant. A WebSocket handshake at',
+    'good one, `member` an API key or a signed-in browser, `admin` the key or session of an owner or admin, or a key of the organization itself',
+    '([Organizations](organizations.md)); the others are what [service tokens](tokens.md) grant. A WebSocket handshake at',
     '`/:namespace/:connectionId` is one at `/uplink/:namespace/:connectionId`. In the OpenAPI document it is `x-permission`.',
     '',
     '| Route | Permission |',
@@ -284,6 +324,25 @@ describe('every route answers as its permission says to', () => {
   test('an API key of another organization, and its token', async () => {
     const { key } = await contract.pb.store.otherOrganization('theirs');
     expect(await wrongCells({ token: key, key: 'foreign' })).toEqual([]);
+  });
+
+  test('an API key of a member, and a session', async () => {
+    const { key, keyId, userId } = await contract.pb.store.member(organizationId, 'member');
+    const cookie = await contract.pb.store.session({ keyId, userId, organizationId });
+    for (const one of [
+      { token: key },
+      { token: undefined, cookie, site: 'same-origin' },
+    ] satisfies Credential[]) {
+      expect(await wrongCells({ ...one, key: 'own', role: 'member' })).toEqual([]);
+    }
+  });
+
+  test('a session of an owner, on a page of ours and on another one', async () => {
+    const { userId } = await contract.pb.store.member(organizationId, 'owner');
+    const cookie = await contract.pb.store.session({ keyId: null, userId, organizationId });
+    for (const site of ['same-origin', 'cross-site'] as const) {
+      expect(await wrongCells({ token: undefined, cookie, site, key: 'own' })).toEqual([]);
+    }
   });
 
   const permissions = resources.flatMap((resource) =>

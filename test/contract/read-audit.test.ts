@@ -55,7 +55,7 @@ describe('GET /audit', () => {
     expect(entries[0]).toEqual({
       id: expect.stringMatching(/^aud_/),
       time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
-      principal: { kind: 'api_key', keyId: expect.stringMatching(/^key_/), tokenId: null },
+      principal: { kind: 'api_key', keyId: expect.stringMatching(/^key_/), tokenId: null, userId: null },
       namespace: 'default',
       connectionId: 'b',
       method: 'tools/call',

@@ -213,22 +213,44 @@ const webhookSchema = z.strictObject({
 const newWebhookSchema = webhookSchema.extend({ secret: z.string().startsWith('whsec_') });
 const deletedSchema = z.strictObject({ success: z.literal(true) });
 
+const roleSchema = z.enum(['owner', 'admin', 'member']);
+
+const memberSchema = z.strictObject({
+  userId: z.string().startsWith('usr_'),
+  name: z.string().min(1),
+  email: z.string().nullable(),
+  role: roleSchema,
+  joinedAt: isoTime,
+});
+
+/** An invitation, never with its link. */
+const invitationSchema = z.strictObject({
+  id: z.string().startsWith('inv_'),
+  role: roleSchema,
+  createdAt: isoTime,
+  expiresAt: isoTime,
+});
+
 /** An API key, never with its value. */
 const apiKeySchema = z.strictObject({
   id: z.string().min(1),
   name: z.string().min(1).max(256),
   createdAt: isoTime,
   lastUsedAt: isoTime.nullable(),
+  userId: z.string().startsWith('usr_').nullable(),
 });
-const newApiKeySchema = apiKeySchema.omit({ lastUsedAt: true }).extend({ key: z.string().startsWith('pb_') });
+const newApiKeySchema = apiKeySchema
+  .omit({ lastUsedAt: true, userId: true })
+  .extend({ key: z.string().startsWith('pb_') });
 
 const auditEntrySchema = z.strictObject({
   id: z.string().min(1),
   time: isoTime,
   principal: z.strictObject({
-    kind: z.enum(['api_key', 'service_token']),
-    keyId: z.string(),
+    kind: z.enum(['api_key', 'session', 'service_token']),
+    keyId: z.string().nullable(),
     tokenId: z.string().nullable(),
+    userId: z.string().nullable(),
   }),
   namespace: z.string().nullable(),
   connectionId: z.string().nullable(),
@@ -364,9 +386,7 @@ export const answerSchemas: Record<string, Record<number, z.ZodType>> = {
   'DELETE /tokens/{name}': { 200: deletedSchema, ...connectErrors },
   'GET /organizations': {
     200: z.strictObject({
-      organizations: z.array(
-        z.strictObject({ id: z.string().min(1), name: z.string(), role: z.enum(['admin', 'member']) }),
-      ),
+      organizations: z.array(z.strictObject({ id: z.string().min(1), name: z.string(), role: roleSchema })),
     }),
     ...registryErrors,
   },
@@ -376,6 +396,21 @@ export const answerSchemas: Record<string, Record<number, z.ZodType>> = {
   },
   'POST /organizations/{namespace}/api-keys': { 201: newApiKeySchema, ...registryErrors },
   'DELETE /organizations/{namespace}/api-keys/{id}': { 200: deletedSchema, ...registryErrors },
+  'GET /organizations/{namespace}/members': {
+    200: z.strictObject({ members: z.array(memberSchema) }),
+    ...registryErrors,
+  },
+  'PATCH /organizations/{namespace}/members/{id}': { 200: deletedSchema, ...registryErrors },
+  'DELETE /organizations/{namespace}/members/{id}': { 200: deletedSchema, ...registryErrors },
+  'GET /organizations/{namespace}/invitations': {
+    200: z.strictObject({ invitations: z.array(invitationSchema) }),
+    ...registryErrors,
+  },
+  'POST /organizations/{namespace}/invitations': {
+    201: invitationSchema.extend({ url: z.url() }),
+    ...registryErrors,
+  },
+  'DELETE /organizations/{namespace}/invitations/{id}': { 200: deletedSchema, ...registryErrors },
   'GET /audit': {
     200: z.strictObject({ entries: z.array(auditEntrySchema), nextCursor: z.string().nullable() }),
     ...connectErrors,

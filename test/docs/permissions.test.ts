@@ -35,6 +35,23 @@ test('the commands of the page on service tokens work as they are written', asyn
   ]);
 });
 
+test('the commands of the page on organizations work as they are written', async () => {
+  const printed = await runPage(pb, 'docs/organizations.md', 'run', (command, [organizations, made]) => {
+    if (organizations === undefined) return command;
+    const org = JSON.parse(organizations).organizations[0].id;
+    const invitation = made === undefined ? '' : JSON.parse(made).id;
+    return command.replaceAll('org_...', org).replaceAll('inv_...', invitation);
+  });
+  const invitation = { id: expect.stringMatching(/^inv_/), role: 'admin' };
+  expect(printed.map((text) => JSON.parse(text))).toMatchObject([
+    { organizations: [{ name: 'default', role: 'admin' }] },
+    { ...invitation, url: expect.stringContaining(`${pb.url}/login/invitation?`) },
+    { invitations: [invitation] },
+    { success: true },
+    { members: [] },
+  ]);
+});
+
 test('the commands on API keys, quotas and the audit work as they are written', async () => {
   const printed = await runPage(pb, 'docs/operations.md', 'run', (command, [organizations, made]) => {
     if (organizations === undefined) return command;

@@ -232,6 +232,25 @@ describe('the command line', () => {
     expect(list.status).toBe(200);
   });
 
+  test('organizations create makes a tenant with a key of its own, and keys create another one for it', async () => {
+    const made = start({}, ['organizations', 'create', 'Team Blue', '--json']);
+    expect([await made.exited, made.output()]).toEqual([0, expect.stringContaining('"Team Blue"')]);
+    const { id, key } = JSON.parse(made.output()) as { id: string; key: string };
+    const other = start({}, ['keys', 'create', '--organization', id]);
+    expect(await other.exited).toBe(0);
+    const unknown = start({}, ['keys', 'create', '--organization', 'org_none']);
+    expect([await unknown.exited, unknown.output()]).toEqual([1, expect.stringContaining('no organization')]);
+    const unnamed = start({}, ['organizations', 'create', ' ']);
+    expect(await unnamed.exited).toBe(1);
+    const url = await start().url();
+    for (const one of [key, other.output().trim()]) {
+      const answer = await fetch(`${url}/organizations`, { headers: { authorization: `Bearer ${one}` } });
+      expect(await answer.json()).toEqual({ organizations: [{ id, name: 'Team Blue', role: 'admin' }] });
+      const none = await fetch(`${url}/connect/default`, { headers: { authorization: `Bearer ${one}` } });
+      expect(none.status).toBe(404);
+    }
+  });
+
   test('an unknown command is an error', async () => {
     const wrong = start({}, ['sevre']);
     expect(await wrong.exited).toBe(2);

@@ -1,30 +1,23 @@
 import { createApiKey } from '../../identity/api-keys/create.ts';
 import { ensureFirstOrganization, findFirstOrganization } from '../../identity/first-start.ts';
+import { hasOrganization } from '../../identity/organizations.ts';
 import { systemClock } from '../../platform/clock.ts';
-import { ConfigError, readConfig } from '../../platform/config.ts';
-import { prepareDataDirectory } from '../../platform/data-directory.ts';
-import { openStore, type Store } from '../../platform/store/store.ts';
-import { explainStartFailure } from '../start-failure.ts';
+import { withStore } from '../with-store.ts';
 
-/** `patchbay keys create`: replaces a lost first key, by way of the store itself. Returns the exit code. */
-export async function createKey(
+/** `patchbay keys create`: replaces a lost key, by way of the store itself. Returns the exit code. */
+export function createKey(
   env: NodeJS.ProcessEnv,
-  { name, json }: { name: string; json?: boolean },
+  { name, organization, json }: { name: string; organization?: string; json?: boolean },
 ): Promise<number> {
-  let store: Store | undefined;
-  try {
-    const config = readConfig(env);
-    await prepareDataDirectory(config.dataDir);
-    store = await openStore(config);
+  return withStore(env, async (store) => {
     const first = await ensureFirstOrganization(store, systemClock, undefined);
-    const organizationId = (await findFirstOrganization(store)) as string;
-    const key = first ?? (await createApiKey(store, systemClock, organizationId, name)).key;
+    if (organization !== undefined && !(await hasOrganization(store, organization))) {
+      return `There is no organization ${organization}. GET /organizations tells the id of the key that asks.`;
+    }
+    const organizationId = organization ?? ((await findFirstOrganization(store)) as string);
+    const isFirst = first !== undefined && organization === undefined;
+    const key = isFirst ? first : (await createApiKey(store, systemClock, organizationId, name)).key;
     console.log(json ? JSON.stringify({ key: key.reveal() }) : key.reveal());
-    return 0;
-  } catch (error) {
-    console.error(`patchbay: ${explainStartFailure(error, '')}`);
-    return error instanceof ConfigError ? 2 : 1;
-  } finally {
-    await store?.close();
-  }
+    return undefined;
+  });
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { listOrganizations } from '../../identity/organizations.ts';
 import type { App, HttpDeps } from '../deps.ts';
+import { roleSchema } from './schemas.ts';
 
 /** `GET /organizations`: the caller's own, so that its id can be learned. */
 export function listOrganizationsRoute(app: App, { store }: HttpDeps): void {
@@ -19,9 +20,10 @@ export function listOrganizationsRoute(app: App, { store }: HttpDeps): void {
                 .strictObject({
                   id: z.string(),
                   name: z.string(),
-                  role: z
-                    .enum(['admin', 'member'])
-                    .meta({ description: '`admin` for an API key, `member` for a service token' }),
+                  role: roleSchema.meta({
+                    description:
+                      'Of a person, or of the one whose key it is; `admin` for a key of the organization, `member` for a service token',
+                  }),
                 })
                 .meta({ id: 'Organization' }),
             ),

@@ -9,11 +9,12 @@ export function revokeApiKeyRoute(app: App, { store }: HttpDeps): void {
   app.delete(
     '/organizations/:orgId/api-keys/:keyId',
     {
-      config: { permission: 'admin', errors: 'registry', audit: 'api-keys/revoke' },
+      config: { permission: 'member', errors: 'registry', audit: 'api-keys/revoke' },
       schema: {
         operationId: 'revokeApiKey',
         tags: ['organizations'],
         summary: 'Revoke an API key and all service tokens that descend from it',
+        description: 'A member revokes its own, an admin all.',
         params: organizationParams.extend({ keyId: z.string() }),
         response: {
           200: z.strictObject({ success: z.literal(true) }),
@@ -23,7 +24,7 @@ export function revokeApiKeyRoute(app: App, { store }: HttpDeps): void {
       },
     },
     async ({ principal, params }) => {
-      await revokeApiKey(store, principal.organizationId, params.keyId);
+      await revokeApiKey(store, principal, params.keyId);
       return { success: true as const };
     },
   );

@@ -89,6 +89,7 @@ p + p { margin-top: .5rem; }
 .lead { font-size: 1.0625rem; }
 .lead ~ p, .hint { color: var(--muted); }
 strong { font-weight: 650; }
+code.secret { display: block; padding: .75rem 1rem; border: 1px solid var(--line); border-radius: .5rem; background: var(--card); overflow-wrap: anywhere; user-select: all; }
 code { font: .875em/1.4 ui-monospace, "SF Mono", "Cascadia Mono", Menlo, "DejaVu Sans Mono", monospace; }
 a { color: var(--accent); text-underline-offset: .2em; }
 a:hover { color: var(--accent-strong); }
@@ -131,7 +132,7 @@ label { display: flex; flex-wrap: wrap; justify-content: space-between; column-g
 label span { color: var(--muted); font-size: .875rem; font-weight: 400; }
 .description { color: var(--muted); font-size: .9375rem; line-height: 1.45; }
 .problem { margin-top: .25rem; color: var(--alarm); font-size: .9375rem; font-weight: 600; }
-input {
+input, select {
   display: block;
   width: 100%;
   min-height: 3rem;

@@ -5,8 +5,8 @@ import type { App, HttpDeps } from '../deps.ts';
 import { errorSchema } from '../error-schemas.ts';
 
 /**
- * `POST /api/auth/cli/session/{sessionId}/organization`: whose API key the command line wants. An API key, with which the person
- * is signed in, has one organization, so it is that one or none.
+ * `POST /api/auth/cli/session/{sessionId}/organization`: whose API key the command line wants. The person has chosen in the
+ * browser, so it is that one or none.
  */
 export function chooseOrganizationRoute(app: App, { cliLogins }: HttpDeps): void {
   app.post(

@@ -1,4 +1,5 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Organization } from '../../identity/organizations.ts';
 import type { BrowserSession } from '../../identity/sign-in/browser-sessions.ts';
 import type { CliLoginRequest } from '../../identity/sign-in/cli-logins.ts';
 import { beginPageEntry } from '../audit-request.ts';
@@ -9,7 +10,9 @@ import type { PageCookie } from '../pages/page-cookie.ts';
 import { refuseForm } from '../pages/refuse-form.ts';
 import { sendPage } from '../pages/send-page.ts';
 import { formOf, takeForms } from '../pages/take-forms.ts';
-import { loginPath } from './login-page.ts';
+import { choicesOf } from './login-page.ts';
+import { organizationChoice } from './organization-choice.ts';
+import { loginPath } from './paths.ts';
 import { sessionOf } from './session-cookie.ts';
 
 const config = { permission: 'public', checkOrigin: true } as const;
@@ -37,8 +40,8 @@ const notices = {
   elsewhere: {
     kind: 'failure',
     title: 'Another organization is asked for',
-    text: 'The command line wants an API key of an organization that you are not signed in to.',
-    hint: 'Sign out, and sign in with an API key of that organization.',
+    text: 'The command line wants an API key of an organization that you are not signed in to, or no member of.',
+    hint: 'Sign out, and sign in with an API key of that organization or as one of its members.',
     action: { href: '/login', label: 'Sign out' },
   },
   allowed: {
@@ -58,10 +61,7 @@ export function confirmCliLoginRoutes(app: App, deps: HttpDeps, cookie: PageCook
   const { cliLogins, browsers } = deps;
 
   /** What is asked and who is asked; a page where that is not settled. */
-  async function open(
-    request: FastifyRequest,
-    reply: FastifyReply,
-  ): Promise<{ asked: CliLoginRequest; session: BrowserSession } | FastifyReply> {
+  async function open(request: FastifyRequest, reply: FastifyReply): Promise<Opened | FastifyReply> {
     const { request: text } = request.query as { request?: unknown };
     const asked = typeof text === 'string' ? cliLogins.read(text) : undefined;
     if (asked === undefined) return sendPage(reply, 404, renderNotice(notices.unknown));
@@ -72,10 +72,11 @@ export function confirmCliLoginRoutes(app: App, deps: HttpDeps, cookie: PageCook
         .code(303)
         .header('location', loginPath(pathOf(text as string)))
         .send();
-    if (asked.organizationId !== undefined && asked.organizationId !== session.organization.id) {
-      return sendPage(reply, 403, renderNotice(notices.elsewhere));
-    }
-    return { asked, session };
+    const organizations = (await choicesOf(deps, session)).filter(
+      ({ id }) => asked.organizationId === undefined || asked.organizationId === id,
+    );
+    if (organizations.length === 0) return sendPage(reply, 403, renderNotice(notices.elsewhere));
+    return { asked, session, organizations };
   }
 
   app.register(async (scope: App) => {
@@ -97,12 +98,16 @@ export function confirmCliLoginRoutes(app: App, deps: HttpDeps, cookie: PageCook
       if (!browsers.isOwnForm(browsers.read(request), form.get('csrf') ?? '')) {
         return refuseForm(reply, pathOf((request.query as { request: string }).request));
       }
-      const { asked, session } = opened;
+      const { asked, session, organizations } = opened;
       const isAllowed = form.get('decision') === 'allow';
-      const { keyId, organization } = session;
-      const action = isAllowed ? 'cli-login/allow' : 'cli-login/decline';
-      beginPageEntry(deps, reply, { organizationId: organization.id, keyId }, action);
-      if (!(await cliLogins.decide(asked, session, isAllowed))) {
+      // Where there is but one, the page does not ask.
+      const chosen = form.get('organization') ?? organizations[0]?.id;
+      const organization = organizations.find(({ id }) => id === chosen);
+      if (!organization) return sendPage(reply, 403, renderNotice(notices.elsewhere));
+      const { keyId, user } = session;
+      const owner = { organizationId: organization.id, userId: user?.id ?? null, keyId };
+      beginPageEntry(deps, reply, owner, isAllowed ? 'cli-login/allow' : 'cli-login/decline');
+      if (!(await cliLogins.decide(asked, owner, isAllowed))) {
         request.entry?.failed('login_over');
         return sendPage(reply, 410, renderNotice(notices.decided));
       }
@@ -115,9 +120,14 @@ function pathOf(request: string): string {
   return `/login/cli?${new URLSearchParams({ request })}`;
 }
 
-interface Confirmation {
+interface Opened {
   asked: CliLoginRequest;
   session: BrowserSession;
+  /** Those that the command line may get a key of: one at least. */
+  organizations: readonly Organization[];
+}
+
+interface Confirmation extends Opened {
   csrf: string;
   action: string;
   /** How long ago the command line asked. */
@@ -125,23 +135,27 @@ interface Confirmation {
 }
 
 /** Who asks for what, and the warning that remote phishing calls for (RFC 8628 §5.4): the asker may be anyone. */
-function renderConfirmation({ asked, session, csrf, action, minutes }: Confirmation): string {
+function renderConfirmation(confirmation: Confirmation): string {
+  const { asked, session, organizations, csrf, action, minutes } = confirmation;
+  const [only] = organizations.length === 1 ? organizations : [];
+  const may = session.user ? 'you may do in the organization' : 'your organization may';
   const heading = 'Log the command line in?';
   const when = minutes === 0 ? 'just now' : minutes === 1 ? 'a minute ago' : `${minutes} minutes ago`;
   const main = html`
 <div class="patch" aria-hidden="true"><span class="tile">&gt;_</span>${cable}<span class="tile">P</span></div>
 <h1>${heading}</h1>
-<p class="lead">It gets an API key of its own, with which it may do all that your organization may here.</p>
+<p class="lead">It gets an API key of its own, with which it may do all that ${may} here.</p>
 <form method="post" action="${action}">
 <input type="hidden" name="csrf" value="${csrf}">
 <section class="terms" aria-labelledby="asked">
 <h2 id="asked">What is asked</h2>
 <dl>
-<div><dt>Organization</dt><dd dir="auto">${shown(session.organization.name, nameChars)}</dd></div>
+${only && html`<div><dt>Organization</dt><dd dir="auto">${shown(only.name, nameChars)}</dd></div>`}
 <div><dt>Asked by</dt><dd dir="auto">${shown(asked.client, nameChars)}</dd></div>
 <div><dt>Asked</dt><dd>${when}</dd></div>
 </dl>
 </section>
+${only ? undefined : organizationChoice(organizations, session.organization?.id)}
 <p class="caution"><strong>If you did not just begin a login on your own command line, decline.</strong>
 Somebody else may have sent you this link to get at your organization.</p>
 <button name="decision" value="allow">Log it in</button>

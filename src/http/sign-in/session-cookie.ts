@@ -9,7 +9,7 @@ export function sessionCookie({ browserSessionMs }: Limits, publicUrl: () => URL
   return pageCookie('patchbay-session', Math.floor(browserSessionMs / 1_000), publicUrl);
 }
 
-/** Who is signed in with the browser of a request. */
+/** Who is signed in with the browser of a request to a page. */
 export async function sessionOf(
   deps: HttpDeps,
   cookie: PageCookie,

@@ -13,6 +13,12 @@ export interface CreatedApiKey {
   createdAt: number;
 }
 
+/** Whose key it is: of an organization, or of a member there. */
+export interface KeyOwner {
+  organizationId: string;
+  userId: string | null;
+}
+
 /** Makes a key for an organization; the value is shown to its owner and not kept. */
 export function createApiKey(
   store: Store,
@@ -20,7 +26,9 @@ export function createApiKey(
   organizationId: string,
   name: string,
 ): Promise<CreatedApiKey> {
-  return store.write((transaction, stale) => insertApiKey(transaction, stale, clock, organizationId, name));
+  return store.write((transaction, stale) =>
+    insertApiKey(transaction, stale, clock, { organizationId, userId: null }, name),
+  );
 }
 
 /** The same, as a part of what else is written. */
@@ -28,12 +36,12 @@ export async function insertApiKey(
   transaction: Transaction<Tables>,
   stale: (key: string) => void,
   clock: Clock,
-  organizationId: string,
+  owner: KeyOwner,
   name: string,
 ): Promise<CreatedApiKey> {
   const key = `pb_${randomText(40)}`;
   const createdAt = clock.now();
-  const id = await insertRow(transaction, stale, createdAt, organizationId, name, key);
+  const id = await insertRow(transaction, stale, createdAt, owner, name, key);
   return { id, key: new Secret(key), createdAt };
 }
 
@@ -53,7 +61,7 @@ export async function ensureApiKey(
   if (known) return;
   try {
     await store.write((transaction, stale) =>
-      insertRow(transaction, stale, clock.now(), organizationId, name, key.reveal()),
+      insertRow(transaction, stale, clock.now(), { organizationId, userId: null }, name, key.reveal()),
     );
   } catch (error) {
     // Another process that starts with the same setting was first.
@@ -66,7 +74,7 @@ async function insertRow(
   transaction: Transaction<Tables>,
   stale: (key: string) => void,
   createdAt: number,
-  organizationId: string,
+  { organizationId, userId }: KeyOwner,
   name: string,
   key: string,
 ): Promise<string> {
@@ -81,6 +89,7 @@ async function insertRow(
       hash: digest,
       created_at: createdAt,
       last_used_at: null,
+      user_id: userId,
     })
     .execute();
   stale(`key:${digest}`);

@@ -3,6 +3,7 @@ import type { Clock } from '../../platform/clock.ts';
 import { isSameSecret } from '../../platform/is-same-secret.ts';
 import type { Limits } from '../../platform/limits.ts';
 import type { Store } from '../../platform/store/store.ts';
+import { roleOf } from '../members/role.ts';
 import type { Principal } from '../principal.ts';
 import { hashKey } from './hash-key.ts';
 import { noteKeyUse } from './note-use.ts';
@@ -35,16 +36,25 @@ export function createKeyVerifier(store: Store, clock: Clock, limits: Limits): K
     const seen = changes;
     const row = await store.db
       .selectFrom('api_keys')
-      .select(['id', 'organization_id', 'hash', 'last_used_at'])
+      .leftJoin('members', (join) =>
+        join
+          .onRef('members.organization_id', '=', 'api_keys.organization_id')
+          .onRef('members.user_id', '=', 'api_keys.user_id'),
+      )
+      .select(['api_keys.id', 'api_keys.organization_id', 'hash', 'last_used_at', 'api_keys.user_id', 'role'])
       .where('hash', '=', digest)
       .executeTakeFirst();
-    if (!row || !isSameSecret(row.hash, digest)) return undefined;
+    const role = row && roleOf(row);
+    if (!row || !role || !isSameSecret(row.hash, digest)) return undefined;
     await noteKeyUse(store, clock, limits, row);
     const principal: Principal = {
       kind: 'api_key',
+      rootId: row.id,
       keyId: row.id,
+      userId: row.user_id,
       tokenId: null,
       organizationId: row.organization_id,
+      role,
       policies: [],
       ancestors: [],
       expiresAt: undefined,

@@ -3,8 +3,9 @@ import { z } from 'zod';
 import { isSameSecret } from '../../platform/is-same-secret.ts';
 import type { Keyring } from '../../platform/keyring.ts';
 import { isDuplicate, isMissingReference } from '../../platform/store/store.ts';
-import { type CreatedApiKey, insertApiKey } from '../api-keys/create.ts';
-import type { BrowserSession, SignInDeps } from './browser-sessions.ts';
+import { type CreatedApiKey, insertApiKey, type KeyOwner } from '../api-keys/create.ts';
+import { roleOf } from '../members/role.ts';
+import type { SignInDeps } from './browser-sessions.ts';
 
 const requestSchema = z.object({
   /** Hash of the command line's secret. */
@@ -43,11 +44,18 @@ export interface CliLogins {
   };
   /** What the address of the page asks for; undefined if it is none of ours. */
   read(request: string): CliLoginRequest | 'expired' | undefined;
-  /** Notes what the person decided. False if it was decided before, or the person is signed in no more. */
-  decide(request: CliLoginRequest, session: BrowserSession, isAllowed: boolean): Promise<boolean>;
+  /**
+   * Notes what the person decided: `owner` is whose key it is to be, `keyId` the key that the person is signed in with. False
+   * if it was decided before, or that key was revoked.
+   */
+  decide(
+    request: CliLoginRequest,
+    owner: KeyOwner & { keyId: string | null },
+    isAllowed: boolean,
+  ): Promise<boolean>;
   /** How a login stands. `allowed` comes once, with the key, which is made then and shown nowhere else. */
   take(sessionId: string): Promise<CliLoginState>;
-  /** The organization of the person who allowed it; undefined before, and for what is no login. */
+  /** The organization that the person chose; undefined before, and for what is no login. */
   organizationOf(sessionId: string): Promise<string | undefined>;
 }
 
@@ -75,9 +83,13 @@ export function createCliLogins({ store, clock, limits }: SignInDeps, keyring: K
   function find(login: string) {
     return store.db
       .selectFrom('cli_logins')
-      .innerJoin('api_keys', 'api_keys.id', 'cli_logins.key_id')
-      .innerJoin('organizations', 'organizations.id', 'api_keys.organization_id')
-      .select(['state', 'organizations.id', 'organizations.name'])
+      .innerJoin('organizations', 'organizations.id', 'cli_logins.organization_id')
+      .leftJoin('members', (join) =>
+        join
+          .onRef('members.organization_id', '=', 'cli_logins.organization_id')
+          .onRef('members.user_id', '=', 'cli_logins.user_id'),
+      )
+      .select(['state', 'organizations.id', 'organizations.name', 'cli_logins.user_id', 'role'])
       .where('cli_logins.hash', '=', login)
       .executeTakeFirst();
   }
@@ -109,14 +121,21 @@ export function createCliLogins({ store, clock, limits }: SignInDeps, keyring: K
       return asked.expiresAt > clock.now() ? asked : 'expired';
     },
 
-    async decide({ login, expiresAt }, { keyId }, isAllowed) {
+    async decide({ login, expiresAt }, { organizationId, userId, keyId }, isAllowed) {
       try {
         await store.write(async (transaction) => {
           await transaction.deleteFrom('cli_logins').where('expires_at', '<=', clock.now()).execute();
           const state = isAllowed ? 'allowed' : 'declined';
           await transaction
             .insertInto('cli_logins')
-            .values({ hash: login, key_id: keyId, state, expires_at: expiresAt })
+            .values({
+              hash: login,
+              key_id: keyId,
+              user_id: userId,
+              organization_id: organizationId,
+              state,
+              expires_at: expiresAt,
+            })
             .execute();
         });
         return true;
@@ -133,7 +152,8 @@ export function createCliLogins({ store, clock, limits }: SignInDeps, keyring: K
       if (login === 'expired') return { kind: 'expired' };
       const found = await find(login);
       if (!found) return { kind: 'pending' };
-      if (found.state === 'declined') return { kind: 'declined' };
+      // Who is no member any more has no say.
+      if (found.state === 'declined' || !roleOf(found)) return { kind: 'declined' };
       const namespace = await store.db
         .selectFrom('namespaces')
         .select('name')
@@ -151,7 +171,8 @@ export function createCliLogins({ store, clock, limits }: SignInDeps, keyring: K
           .returning('hash')
           .executeTakeFirst();
         const name = `command line, ${new Date(clock.now()).toISOString().slice(0, 10)}`;
-        return taken && insertApiKey(transaction, stale, clock, found.id, name);
+        const owner = { organizationId: found.id, userId: found.user_id };
+        return taken && insertApiKey(transaction, stale, clock, owner, name);
       });
       if (!created) return { kind: 'expired' };
       const { id, name } = found;

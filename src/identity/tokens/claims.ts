@@ -9,7 +9,7 @@ import { RequestMatch } from './request-match.ts';
 export const tokenType = 'service-token+jwt';
 export const tokenIssuer = 'patchbay';
 
-/** What a service token says. `sub` is the API key at its root, `jti` its id. */
+/** What a service token says. `sub` is the API key or session at its root, `jti` its id. */
 export interface TokenClaims extends JWTPayload {
   sub: string;
   jti: string;
@@ -21,15 +21,22 @@ export interface TokenClaims extends JWTPayload {
   policies: PolicyClaim[];
 }
 
-/** The principal behind a token with these claims, for whose API key `organizationId` is known. */
-export function principalOf(claims: TokenClaims, organizationId: string, limits: Limits): Principal {
+/** The principal behind a token with these claims and this root. */
+export function principalOf(
+  claims: TokenClaims,
+  { keyId, userId, organizationId }: Pick<Principal, 'keyId' | 'userId' | 'organizationId'>,
+  limits: Limits,
+): Principal {
   const { sub, jti, exp, ancestors } = claims;
   const policies = claims.policies.map((policy) => readClaim(policy, limits));
   return {
     kind: 'service_token',
-    keyId: sub,
+    rootId: sub,
+    keyId,
+    userId,
     tokenId: jti,
     organizationId,
+    role: 'member',
     policies,
     ancestors,
     expiresAt: exp * 1_000,
@@ -50,6 +57,8 @@ function readClaim(policy: PolicyClaim, { rpcMatchChars }: Limits): Policy {
 }
 
 /** See `Principal.identity`. */
-function identityOf(keyId: string, policies: readonly Policy[]): string {
-  return policies.length === 0 ? keyId : `${keyId}/${hash('sha256', JSON.stringify(policies), 'base64url')}`;
+function identityOf(rootId: string, policies: readonly Policy[]): string {
+  return policies.length === 0
+    ? rootId
+    : `${rootId}/${hash('sha256', JSON.stringify(policies), 'base64url')}`;
 }

@@ -42,10 +42,10 @@ export async function mintToken(
   }
   const now = Math.floor(clock.now() / 1_000);
   const ttl = (read?.ttlMs ?? limits.tokenDefaultMs) / 1_000;
-  const exp = Math.min(now + ttl, (parent.expiresAt ?? Number.POSITIVE_INFINITY) / 1_000);
+  const exp = Math.min(now + ttl, Math.floor((parent.expiresAt ?? Number.POSITIVE_INFINITY) / 1_000));
   const claims: TokenClaims = {
     iss: tokenIssuer,
-    sub: parent.keyId,
+    sub: parent.rootId,
     jti: rowId('tok'),
     iat: now,
     exp,

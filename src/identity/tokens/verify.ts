@@ -7,6 +7,7 @@ import type { Limits } from '../../platform/limits.ts';
 import type { Store } from '../../platform/store/store.ts';
 import { noteKeyUse } from '../api-keys/note-use.ts';
 import type { Principal } from '../principal.ts';
+import { findSessionById, isSessionId } from '../sign-in/browser-sessions.ts';
 import { principalOf, type TokenClaims, tokenIssuer, tokenType } from './claims.ts';
 import { revokedStale } from './revoke.ts';
 import { type SigningKeys, signingAlgorithm } from './signing-keys.ts';
@@ -41,7 +42,7 @@ export function createTokenVerifier({ store, signingKeys, clock, limits }: Token
   };
   store.onStale((key) => {
     if (key === null) forget(() => true);
-    else if (key.startsWith('key-id:')) forget(({ keyId }) => key === `key-id:${keyId}`);
+    else if (key.startsWith('root:')) forget(({ rootId }) => key === `root:${rootId}`);
     else if (key.startsWith('token:')) {
       forget(({ organizationId, tokenId, ancestors }) =>
         [tokenId as string, ...ancestors].some((id) => key === revokedStale(organizationId, id)),
@@ -53,24 +54,35 @@ export function createTokenVerifier({ store, signingKeys, clock, limits }: Token
     const claims = await readClaims(token);
     if (!claims) return undefined;
     const seen = changes;
-    const key = await store.db
-      .selectFrom('api_keys')
-      .select(['id', 'organization_id', 'last_used_at'])
-      .where('id', '=', claims.sub)
-      .executeTakeFirst();
-    if (!key) throw ended('the API key that it descends from was revoked');
-    const principal = principalOf(claims, key.organization_id, limits);
+    const root = await findRoot(claims.sub);
+    const principal = principalOf(claims, root, limits);
     const revoked = await store.db
       .selectFrom('revoked_tokens')
       .select('token_id')
-      .where('organization_id', '=', key.organization_id)
+      .where('organization_id', '=', root.organizationId)
       .where('token_id', 'in', [claims.jti, ...claims.ancestors])
       .limit(1)
       .executeTakeFirst();
     if (revoked) throw ended('it was revoked');
-    await noteKeyUse(store, clock, limits, key);
     if (seen === changes) known.set(digest, principal);
     return principal;
+  }
+
+  /** Whom the token acts for. Notes the use of an API key. */
+  async function findRoot(rootId: string): Promise<Pick<Principal, 'keyId' | 'userId' | 'organizationId'>> {
+    if (isSessionId(rootId)) {
+      const session = await findSessionById({ store, clock }, rootId);
+      if (!session) throw ended('the session that it descends from is over');
+      return session;
+    }
+    const key = await store.db
+      .selectFrom('api_keys')
+      .select(['id', 'organization_id', 'last_used_at', 'user_id'])
+      .where('id', '=', rootId)
+      .executeTakeFirst();
+    if (!key) throw ended('the API key that it descends from was revoked');
+    await noteKeyUse(store, clock, limits, key);
+    return { keyId: key.id, userId: key.user_id, organizationId: key.organization_id };
   }
 
   async function readClaims(token: string): Promise<TokenClaims | undefined> {

@@ -4,7 +4,7 @@ import type postgres from 'postgres';
 import type { Tables } from './schema.ts';
 
 /**
- * Which remembered thing went stale: `connection:ns/id`, `namespace:name`, `key:hash`, `key-id:id`, `token:org/id`,
+ * Which remembered thing went stale: `connection:ns/id`, `namespace:name`, `key:hash`, `root:id`, `token:org/id`,
  * `signing-keys`; `null` means all of them.
  */
 export type StaleKey = string | null;

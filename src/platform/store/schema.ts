@@ -1,5 +1,8 @@
 import type { Generated } from 'kysely';
 
+/** What a member is in an organization. */
+export type Role = 'owner' | 'admin' | 'member';
+
 /**
  * The tables, for both databases: text ids, epoch milliseconds as integers, JSON as text.
  * Queries live in the room of the noun that owns the table.
@@ -15,19 +18,50 @@ export interface Tables {
     hash: string;
     created_at: number;
     last_used_at: number | null;
+    /** Whose key it is; null for one of the organization itself. */
+    user_id: Generated<string | null>;
   };
-  /** Browsers that are signed in, each by an API key. */
+  users: {
+    id: string;
+    name: string;
+    email: string | null;
+    /** Of the provider that they sign in with, and what they are there; null for who signs in with an API key. */
+    issuer: string | null;
+    subject: string | null;
+    created_at: number;
+  };
+  members: { organization_id: string; user_id: string; role: Role; created_at: number };
+  /** Links with which somebody may become a member, and who gave them: a key of the organization, or a member. */
+  invitations: {
+    id: string;
+    organization_id: string;
+    /** SHA-256 of the secret in the link, base64url. */
+    hash: string;
+    role: Role;
+    key_id: string | null;
+    user_id: string | null;
+    created_at: number;
+    expires_at: number;
+  };
+  /** Browsers that are signed in: by an API key, as a user, or both. */
   browser_sessions: {
     /** SHA-256 of what the cookie holds, base64url. */
     hash: string;
-    key_id: string;
+    /** Names it where its secret must not stand. */
+    id: string;
+    key_id: string | null;
+    user_id: string | null;
+    /** The one that it acts in; null for a user who is member of none. */
+    organization_id: string | null;
     expires_at: number;
   };
-  /** Logins of a command line that somebody decided on, by the API key that they were signed in with. */
+  /** Logins of a command line that somebody decided on, and who that was. */
   cli_logins: {
     /** SHA-256 of the secret of the command line, base64url. */
     hash: string;
-    key_id: string;
+    key_id: string | null;
+    user_id: string | null;
+    organization_id: string;
     state: 'allowed' | 'declined' | 'taken';
     expires_at: number;
   };
@@ -109,6 +143,8 @@ export interface AuditRow {
   key_id: string | null;
   /** Of a service token; null for other principals. */
   token_id: string | null;
+  /** Who it was, or for whom the key was made; null for a key of the organization. */
+  user_id: string | null;
   method: string;
   tool: string | null;
   outcome: string;

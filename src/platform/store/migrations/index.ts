@@ -11,6 +11,7 @@ import * as uplinks from './011-uplinks.ts';
 import * as keyUsage from './012-key-usage.ts';
 import * as signIn from './013-sign-in.ts';
 import * as pins from './014-pins.ts';
+import * as members from './015-members.ts';
 
 /** All migrations, in the order of their names. One that has landed is never changed. */
 export const migrations: Record<string, Migration> = {
@@ -26,4 +27,5 @@ export const migrations: Record<string, Migration> = {
   '012-key-usage': keyUsage,
   '013-sign-in': signIn,
   '014-pins': pins,
+  '015-members': members,
 };
