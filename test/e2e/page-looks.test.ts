@@ -71,7 +71,14 @@ describe.skipIf(!chromiumPath)('the looks of the pages', () => {
     await press(page, 'Log it in');
     await titled(page, 'The command line is logged in');
     await look('cli-login-done');
-    await page.goto(`${stage.pb.url}/login`);
+    await page.goto(await inviteTo(stage.pb));
+    await titled(page, 'Join default?');
+    await look('invitation');
+    await page.getByLabel('Your name').fill('Ada Lovelace');
+    await press(page, 'Join');
+    await titled(page, 'You are a member of default');
+    await look('joined');
+    await page.getByRole('link', { name: 'Go on' }).click();
     await titled(page, 'You are signed in');
     await look('signed-in');
   }
@@ -109,7 +116,7 @@ describe.skipIf(!chromiumPath)('the looks of the pages', () => {
           name,
         ).toBe(true);
       });
-      expect(pages).toHaveLength(12);
+      expect(pages).toHaveLength(14);
     },
   );
 
@@ -288,4 +295,13 @@ function luminance(color: Rgb): number {
 function contrast(one: Rgb, other: Rgb): number {
   const [dark = 0, light = 0] = [luminance(one), luminance(other)].sort((a, b) => a - b);
   return (light + 0.05) / (dark + 0.05);
+}
+
+/** The link of a new invitation. */
+async function inviteTo(pb: Stage['pb']): Promise<string> {
+  const listed = await pb.request('/organizations');
+  const { organizations } = (await listed.json()) as { organizations: { id: string }[] };
+  const path = `/organizations/${organizations[0]?.id}/invitations`;
+  const answer = await pb.request(path, { method: 'POST', json: {} });
+  return ((await answer.json()) as { url: string }).url;
 }

@@ -155,6 +155,7 @@ input[aria-invalid] { border: 2px solid var(--alarm); }
   background: var(--inset);
 }
 fieldset + .terms { margin-top: 2rem; }
+.terms + .field { margin-top: 1.5rem; }
 dl { margin-top: .75rem; }
 dl div { padding-block: .625rem; border-top: 1px solid var(--line); }
 dl div:last-child { padding-bottom: 0; }

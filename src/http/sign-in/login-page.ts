@@ -126,16 +126,17 @@ interface SignedIn {
 
 function renderSignedIn({ session: { user, organization }, organizations, csrf }: SignedIn): string {
   const heading = 'You are signed in';
-  const who = user
-    ? html`As <strong dir="auto">${shown(user.name, nameChars)}</strong>`
-    : html`With an API key of the organization`;
-  const where = organization
-    ? html`${user ? html`, to the organization ` : undefined}<strong dir="auto">${shown(organization.name, nameChars)}</strong>${user ? ` (${organization.role})` : undefined}.`
-    : html`. You are member of no organization that is chosen here: choose one, or ask one of its admins for an invitation.`;
+  const who = user ? html`As <strong dir="auto">${shown(user.name, nameChars)}</strong>` : undefined;
+  const where = organization && html`<strong dir="auto">${shown(organization.name, nameChars)}</strong>`;
+  const lead = !where
+    ? html`${who}. You are member of no organization that is chosen here: choose one, or ask one of its admins for an invitation.`
+    : who
+      ? html`${who}, to the organization ${where} (${organization.role}).`
+      : html`To the organization ${where}, with one of its API keys.`;
   const others = organizations.filter(({ id }) => id !== organization?.id);
   const main = html`
 <h1>${heading}</h1>
-<p class="lead">${who} ${where}</p>
+<p class="lead">${lead}</p>
 ${
   others.length === 0
     ? undefined
