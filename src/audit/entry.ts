@@ -14,9 +14,16 @@ export interface Actor {
   userId: string | null;
 }
 
+/** What the calls are that have detail, and what of their params it is. */
+const detailed: Record<string, readonly string[]> = {
+  'tools/call': ['name', 'arguments'],
+  'prompts/get': ['name', 'arguments'],
+  'resources/read': ['uri'],
+};
+
 /**
  * What is known of one call or control action while it runs: whoever learns something notes it here, and at its end it
- * becomes one row of the audit. Never arguments, results or headers.
+ * becomes one row of the audit. Never headers, and arguments and results only where the namespace asks for that.
  */
 export class AuditEntry {
   readonly actor: Actor;
@@ -38,6 +45,12 @@ export class AuditEntry {
   /** Bodies alone, without heads. */
   bytesIn = 0;
   bytesOut = 0;
+  /** Whether the namespace keeps what calls say. */
+  readonly keepsDetail: boolean;
+  /** What was asked for, as the caller sent it; undefined where it is not to be kept. */
+  asked: Record<string, unknown> | undefined;
+  /** JSON of what was asked and answered, without secrets. */
+  detail: string | null = null;
 
   constructor(
     actor: Actor,
@@ -45,7 +58,9 @@ export class AuditEntry {
     namespace: string | null,
     method: string,
     traceparent: string | undefined,
+    keepsDetail = false,
   ) {
+    this.keepsDetail = keepsDetail;
     this.actor = actor;
     this.time = time;
     this.namespace = namespace;
@@ -57,6 +72,13 @@ export class AuditEntry {
   carries(method: string | undefined, params: Record<string, unknown> | undefined): void {
     this.method = method ?? 'response';
     if (method === 'tools/call' && typeof params?.name === 'string') this.tool = params.name;
+    if (this.keepsDetail) this.asks(params ?? {});
+  }
+
+  /** Notes what the request asks for, where that is kept. */
+  asks(params: Record<string, unknown>): void {
+    const names = this.keepsDetail ? detailed[this.method] : undefined;
+    if (names) this.asked = Object.fromEntries(names.map((name) => [name, params[name]]));
   }
 
   /** Notes that it ended with an error of the one table. */

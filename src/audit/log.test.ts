@@ -71,6 +71,7 @@ describe('an entry', () => {
         bytes_in: 340,
         bytes_out: 5_000_000_000,
         trace_id: '4bf92f3577b34da6a3ce929d0e0e4736',
+        detail: null,
       },
     ]);
   });

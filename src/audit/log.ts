@@ -48,6 +48,7 @@ const columns = [
   'bytes_in',
   'bytes_out',
   'trace_id',
+  'detail',
 ] as const satisfies readonly (keyof AuditRow)[];
 
 /** Values of whole rows, one after the other, as a statement takes them: no object a row has to wait with them. */
@@ -167,6 +168,7 @@ export function createAuditLog({ store, clock, limits, log }: AuditDeps): AuditL
         entry.bytesIn,
         entry.bytesOut,
         entry.traceId,
+        entry.detail,
       );
       if (filling.length === fullLength) {
         waiting.push(filling);

@@ -38,6 +38,7 @@ export async function callTool(
   if (!tool) throw await deps.toolGuard.missing(reached.connection, path);
   entry.tool = tool.name;
   const params = { name: tool.name, arguments: args };
+  entry.asks(params);
   // Once more: the listing may have had the credentials renewed, and now it is known what is to be sent.
   reached = await reach(
     deps,

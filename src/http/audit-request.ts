@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Actor, AuditEntry } from '../audit/entry.ts';
 import type { Connection } from '../connections/connection.ts';
+import { keepDetail } from './audit/keep-detail.ts';
 import type { HttpDeps } from './deps.ts';
 
 /**
@@ -21,6 +22,7 @@ export function beginEntry(deps: HttpDeps, request: FastifyRequest, reply: Fasti
   );
   entry.connectionId = connectionId;
   entry.connectionUid = uidOf(deps, entry);
+  if (entry.keepsDetail) keepDetail(deps, reply.raw, entry);
   recordAtEnd(deps, reply, entry);
 }
 
@@ -60,7 +62,7 @@ export function beginPageEntry(
 }
 
 function newEntry(
-  { clock }: HttpDeps,
+  { clock, namespaces }: HttpDeps,
   request: FastifyRequest,
   actor: Actor,
   namespace: string | null,
@@ -68,7 +70,8 @@ function newEntry(
 ): AuditEntry {
   const { traceparent } = request.headers;
   const trace = typeof traceparent === 'string' ? traceparent : undefined;
-  const entry = new AuditEntry(actor, clock.now(), namespace, method, trace);
+  const keepsDetail = namespace !== null && namespaces.keepsAuditDetail(namespace);
+  const entry = new AuditEntry(actor, clock.now(), namespace, method, trace, keepsDetail);
   request.entry = entry;
   return entry;
 }

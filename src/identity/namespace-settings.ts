@@ -40,6 +40,10 @@ export const namespaceSettingsSchema = z
       description:
         'Whether tools that are new or have changed are kept from callers until they are accepted.',
     }),
+    auditDetail: z.boolean().meta({
+      description:
+        'Whether the audit keeps what calls of tools, prompts and resources ask and answer, without what looks like a secret.',
+    }),
   })
   .meta({ id: 'NamespaceSettings' });
 
@@ -73,6 +77,7 @@ export async function patchNamespaceSettings(
     ...(patch.returnUrls && { returnUrls: checkReturnUrls(patch.returnUrls, limits) }),
     ...(patch.limits && { limits: checkLimits(patch.limits, limits) }),
     ...(patch.quarantine !== undefined && { quarantine: patch.quarantine }),
+    ...(patch.auditDetail !== undefined && { auditDetail: patch.auditDetail }),
   };
   return store.write(async (transaction, stale) => {
     const row = await lockNamespace(transaction, name);
@@ -90,7 +95,8 @@ export async function patchNamespaceSettings(
 
 /** Settings that were never set, or did not exist yet when the row was written, have their first values. */
 export function parseSettings(stored: string | null): NamespaceSettings {
-  return { returnUrls: [], limits: {}, quarantine: false, ...(stored === null ? {} : JSON.parse(stored)) };
+  const first = { returnUrls: [], limits: {}, quarantine: false, auditDetail: false };
+  return { ...first, ...(stored === null ? {} : JSON.parse(stored)) };
 }
 
 /** A namespace may be stricter than the server, not laxer. */

@@ -151,6 +151,8 @@ export interface NamespaceDirectory {
   ownerOf(name: string): string | undefined | Promise<string | undefined>;
   /** Whether changed tools are kept from callers there until they are accepted. Synchronous when remembered. */
   quarantines(name: string): boolean | Promise<boolean>;
+  /** Whether the audit keeps what calls say there; false where it is not remembered. */
+  keepsAuditDetail(name: string): boolean;
   /** What the namespace allows itself; nothing where it is not remembered. */
   limitsOf(name: string): NamespaceLimits;
 }
@@ -160,6 +162,7 @@ interface Remembered {
   owner: string;
   limits: NamespaceLimits;
   quarantine: boolean;
+  auditDetail: boolean;
 }
 
 /** Remembers which organization owns which namespace; names that nobody has are asked anew each time. */
@@ -185,8 +188,8 @@ export function createNamespaceDirectory(store: Store, limits: Limits): Namespac
       .where('name', '=', name)
       .executeTakeFirst();
     if (!row) return undefined;
-    const { limits: own, quarantine } = parseSettings(row.settings);
-    const loaded = { owner: row.organization_id, limits: own, quarantine };
+    const { limits: own, quarantine, auditDetail } = parseSettings(row.settings);
+    const loaded = { owner: row.organization_id, limits: own, quarantine, auditDetail };
     if (seen === changes) remembered.set(name, loaded);
     return loaded;
   }
@@ -203,6 +206,7 @@ export function createNamespaceDirectory(store: Store, limits: Limits): Namespac
       const known = remembered.get(name);
       return known ? known.quarantine : load(name).then((loaded) => loaded?.quarantine ?? false);
     },
+    keepsAuditDetail: (name) => remembered.get(name)?.auditDetail ?? false,
     limitsOf: (name) => remembered.get(name)?.limits ?? {},
     owns({ organizationId }, name) {
       const owner = ownerOf(name);

@@ -215,6 +215,9 @@ export const defaultLimits = {
 
   /** How long a browser stays signed in. */
   browserSessionMs: 12 * 3_600_000,
+  /** What the audit reads of an answer, and keeps of what was asked and of what was answered, where a namespace wants that. */
+  auditAnswerBytes: 256 * 1024,
+  auditDetailBytes: 16 * 1024,
   /** How long an invitation waits for somebody to take it, and how many may wait in an organization. */
   invitationMs: 7 * 24 * 3_600_000,
   invitationsPerOrganization: 1_000,

@@ -125,6 +125,7 @@ describe('a call on the MCP endpoint of a connection', () => {
       principal_kind: 'api_key',
       key_id: keyId,
       token_id: null,
+      user_id: null,
       method: 'tools/call',
       tool: 'echo',
       outcome: 'ok',
@@ -134,6 +135,7 @@ describe('a call on the MCP endpoint of a connection', () => {
       bytes_in: Buffer.byteLength(JSON.stringify(json)),
       bytes_out: Buffer.byteLength(text),
       trace_id: expect.any(String),
+      detail: null,
     });
     expect(row.time).toBeGreaterThanOrEqual(before);
     expect(row.time + row.duration_ms).toBeLessThanOrEqual(Date.now() + 1);

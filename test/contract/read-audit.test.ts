@@ -67,6 +67,7 @@ describe('GET /audit', () => {
       bytesIn: 2,
       bytesOut: expect.any(Number),
       traceId: null,
+      detail: null,
     });
     const times = entries.map(({ time }) => time);
     expect(times).toEqual([...times].sort().reverse());

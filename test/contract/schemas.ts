@@ -164,6 +164,7 @@ const settingsSchema = z.strictObject({
   returnUrls: z.array(z.url()),
   limits: z.record(z.string(), z.int().min(1)),
   quarantine: z.boolean(),
+  auditDetail: z.boolean(),
 });
 
 const pinsSchema = z.strictObject({
@@ -252,6 +253,7 @@ const auditEntrySchema = z.strictObject({
     tokenId: z.string().nullable(),
     userId: z.string().nullable(),
   }),
+  detail: z.unknown(),
   namespace: z.string().nullable(),
   connectionId: z.string().nullable(),
   method: z.string().min(1),

@@ -37,7 +37,10 @@ describe.each(['GET', 'PATCH'])('%s /namespaces/{namespace}/settings', (method) 
 
 describe('settings', () => {
   test('are there before anything was set', async () => {
-    expect(await send()).toEqual({ status: 200, body: { returnUrls: [], limits: {}, quarantine: false } });
+    expect(await send()).toEqual({
+      status: 200,
+      body: { returnUrls: [], limits: {}, quarantine: false, auditDetail: false },
+    });
   });
 
   test('keep what was set, in the form in which it is compared, and what a PATCH leaves out', async () => {
@@ -45,6 +48,7 @@ describe('settings', () => {
       returnUrls: ['https://app.example/', 'http://localhost:3000/done'],
       limits: {},
       quarantine: false,
+      auditDetail: false,
     };
     expect(await patch({ returnUrls: ['https://APP.example', 'http://localhost:3000/x/../done'] })).toEqual({
       status: 200,
@@ -63,16 +67,19 @@ describe('settings', () => {
       returnUrls: ['https://b.example/'],
       limits: { connectionOpenCalls: 3, connectionsPerNamespace: 7 },
       quarantine: false,
+      auditDetail: false,
     });
     expect((await patch({ limits: { connectionOpenCalls: 4 } })).body).toEqual({
       returnUrls: ['https://b.example/'],
       limits: { connectionOpenCalls: 4 },
       quarantine: false,
+      auditDetail: false,
     });
     expect((await patch({ returnUrls: [], limits: {} })).body).toEqual({
       returnUrls: [],
       limits: {},
       quarantine: false,
+      auditDetail: false,
     });
   });
 
@@ -83,11 +90,13 @@ describe('settings', () => {
       returnUrls: [],
       limits: {},
       quarantine: false,
+      auditDetail: false,
     });
     expect((await send({ key: otherKey }, '/namespaces/others-own/settings')).body).toEqual({
       returnUrls: [],
       limits: {},
       quarantine: false,
+      auditDetail: false,
     });
   });
 
@@ -99,7 +108,12 @@ describe('settings', () => {
     expect((await send({}, at)).status).toBe(404);
     expect((await patch({ returnUrls: [] }, at)).status).toBe(404);
     await contract.request('/namespaces/gone-soon', { method: 'PUT', json: {} });
-    expect((await send({}, at)).body).toEqual({ returnUrls: [], limits: {}, quarantine: false });
+    expect((await send({}, at)).body).toEqual({
+      returnUrls: [],
+      limits: {},
+      quarantine: false,
+      auditDetail: false,
+    });
   });
 
   test('are not those of a namespace that became another organization’s while it was still remembered', async () => {
@@ -165,6 +179,7 @@ describe('settings', () => {
       returnUrls: ['https://kept.example/'],
       limits: {},
       quarantine: false,
+      auditDetail: false,
     });
   });
 
@@ -173,10 +188,10 @@ describe('settings', () => {
     const answers = await Promise.all(urls.map((url) => patch({ returnUrls: [url] })));
     // Each answer is what its own PATCH made; the last one to commit stays.
     expect(answers.map(({ body }) => body)).toEqual(
-      urls.map((url) => ({ returnUrls: [url], limits: {}, quarantine: false })),
+      urls.map((url) => ({ returnUrls: [url], limits: {}, quarantine: false, auditDetail: false })),
     );
-    expect(urls.map((url) => ({ returnUrls: [url], limits: {}, quarantine: false }))).toContainEqual(
-      (await send()).body,
-    );
+    expect(
+      urls.map((url) => ({ returnUrls: [url], limits: {}, quarantine: false, auditDetail: false })),
+    ).toContainEqual((await send()).body);
   });
 });

@@ -41,6 +41,10 @@ export const auditEntrySchema = z
     bytesIn: z.int(),
     bytesOut: z.int(),
     traceId: z.string().nullable(),
+    detail: z.unknown().meta({
+      description:
+        'What was asked and answered, without what looks like a secret: `asked`, `answered`. null unless the namespace has `auditDetail`.',
+    }),
   })
   .meta({ id: 'AuditEntry' });
 
@@ -75,5 +79,6 @@ export function presentEntry(row: AuditRow): z.infer<typeof auditEntrySchema> {
     bytesIn: row.bytes_in,
     bytesOut: row.bytes_out,
     traceId: row.trace_id,
+    detail: row.detail === null ? null : JSON.parse(row.detail),
   };
 }

@@ -156,6 +156,8 @@ export interface AuditRow {
   bytes_in: number;
   bytes_out: number;
   trace_id: string | null;
+  /** What was asked and answered, without secrets, as JSON; null where the namespace keeps none. */
+  detail: string | null;
 }
 
 /** What an authorization server granted for a connection. */

@@ -12,6 +12,7 @@ import * as keyUsage from './012-key-usage.ts';
 import * as signIn from './013-sign-in.ts';
 import * as pins from './014-pins.ts';
 import * as members from './015-members.ts';
+import * as auditDetail from './016-audit-detail.ts';
 
 /** All migrations, in the order of their names. One that has landed is never changed. */
 export const migrations: Record<string, Migration> = {
@@ -28,4 +29,5 @@ export const migrations: Record<string, Migration> = {
   '013-sign-in': signIn,
   '014-pins': pins,
   '015-members': members,
+  '016-audit-detail': auditDetail,
 };
