@@ -17,7 +17,7 @@ import {
 import type { TestPatchbay } from '../fixtures/patchbay.ts';
 import { sendJson, startUpstream } from '../fixtures/upstream.ts';
 
-const quick = { healMinMs: 20, healMaxMs: 100, healSweepMs: 50, fetchMs: 300 };
+const quick = { healMinMs: 20, healMaxMs: 100, healSweepMs: 50, fetchMs: 1_000 };
 
 let rig: OAuthRig;
 let pb: TestPatchbay;
