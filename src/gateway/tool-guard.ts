@@ -9,7 +9,7 @@ import { matchToolPath } from './tool-path.ts';
 
 /** Where a tool says that it is not as it was pinned, and a list which tools it leaves out. */
 const pinKey = 'patchbay/pin';
-const quarantinedKey = 'patchbay/quarantined';
+export const quarantinedKey = 'patchbay/quarantined';
 
 /** Holds tools against their pins, and in a namespace with quarantine keeps from callers what nobody has accepted. */
 export interface ToolGuard {
@@ -17,7 +17,9 @@ export interface ToolGuard {
   guards(namespace: string): boolean | Promise<boolean>;
   /** A whole list of tools as callers get it: what differs from its pin says so in `_meta`, or is left out. */
   show(connection: Connection, tools: readonly Tool[]): Promise<readonly Tool[]>;
-  /** `_meta` that names what the list of a connection leaves out; nothing where that is nothing. */
+  /** The tools that the list of a connection leaves out. */
+  quarantined(connection: Connection): Promise<string[]>;
+  /** `_meta` that names them; nothing where there are none. */
   quarantinedMeta(connection: Connection): Promise<Record<string, unknown>>;
   /** Throws ApiError `tool_quarantined`, or `tool_not_found`, for a tool of that name that nobody has accepted. */
   requireAccepted(connection: Connection, name: string): Promise<void>;
@@ -38,12 +40,13 @@ export function createToolGuard(
   const seen = new LRUCache<string, true>({ max: recordCacheEntries, ttl: quarantineLookMs });
   const looked = new LRUCache<string, true>({ max: recordCacheEntries, ttl: pinLookMs });
 
-  async function quarantinedOf({ namespace, uid }: Connection): Promise<Change[]> {
-    return (await quarantines(namespace)) ? waiting(await pins.find(uid)) : [];
+  async function quarantined({ namespace, uid }: Connection): Promise<string[]> {
+    return (await quarantines(namespace)) ? waiting(await pins.find(uid)).map(({ name }) => name) : [];
   }
 
   return {
     guards: quarantines,
+    quarantined,
 
     async show(connection, tools) {
       const held = pins.see(connection, tools);
@@ -59,7 +62,7 @@ export function createToolGuard(
     },
 
     async quarantinedMeta(connection) {
-      const names = (await quarantinedOf(connection)).map(({ name }) => name);
+      const names = await quarantined(connection);
       return names.length > 0 ? { _meta: { [quarantinedKey]: names } } : {};
     },
 
@@ -70,7 +73,7 @@ export function createToolGuard(
     },
 
     async missing(connection, path) {
-      const names = (await quarantinedOf(connection)).map(({ name }) => ({ name }));
+      const names = (await quarantined(connection)).map((name) => ({ name }));
       return new ApiError(matchToolPath(names, path) ? 'tool_quarantined' : 'tool_not_found');
     },
 

@@ -187,7 +187,10 @@ describe.each(['legacy', 'modern'] as const)('in quarantine, of a %s server', (e
     });
     expect(mcp.body).toMatchObject({ result: { tools: [reads], _meta: meta } });
     const answer = await contract.request(`/mcp/${namespace}`, { method: 'POST', json: rpc('tools/list') });
-    const all = (answer.body as { result: { tools: Tools } }).result.tools;
+    const { tools: all, _meta } = (answer.body as { result: { tools: Tools; _meta: object } }).result;
+    expect(_meta).toMatchObject({
+      'patchbay/quarantined': expect.arrayContaining([{ connectionId: era, tools: ['add', 'fresh'] }]),
+    });
     expect(names(all).filter((name) => name.startsWith(era))).toHaveLength(1);
     expect(await accept(era, { tools: ['fresh'] })).toMatchObject({ status: 200 });
     expect(names((await list(era)).tools)).toEqual(['read', 'fresh']);

@@ -21,7 +21,7 @@ import { listRequest } from '../rpc-request.ts';
 import { callNamespaceTool } from './call-tool.ts';
 import { completeInNamespace } from './complete.ts';
 import { getNamespacePrompt } from './get-prompt.ts';
-import { listNamespace, unavailableMeta } from './list-items.ts';
+import { listNamespace, missingMeta } from './list-items.ts';
 import { callerOf, type NamespacePost } from './namespace-post.ts';
 import { type Asked, readArguments, readName } from './params.ts';
 import { readNamespaceResource } from './read-resource.ts';
@@ -133,10 +133,10 @@ async function answerList(
   }
   if (post.search && list === 'tools') return { tools: searchToolDefinitions(deps.limits) };
   const caller = { ...callerOf(post), request: listRequest(list) };
-  const { items, unavailable } = await listNamespace(deps, caller, list);
+  const { items, ...missing } = await listNamespace(deps, caller, list);
   const { member, key } = lists[list];
   const named = Array.from(items, ([name, { definition }]) => ({ ...definition, [key]: name }));
-  return { [member]: named, ...unavailableMeta(unavailable) };
+  return { [member]: named, ...missingMeta(missing) };
 }
 
 function callTool(

@@ -5,6 +5,7 @@ import { ApiError } from '../../platform/errors.ts';
 import { refuseWaitingTools } from '../ask-upstream.ts';
 import type { GatewayDeps } from '../deps.ts';
 import { fetchList } from '../fetch-list.ts';
+import { quarantinedKey } from '../tool-guard.ts';
 import { visibleConnections } from '../visible-connections.ts';
 import { type Address, aggregateName, nameEntries } from './aggregate-name.ts';
 import { type NamespaceCaller, reachVisible } from './reach-visible.ts';
@@ -26,6 +27,8 @@ export interface NamespaceList<L extends ListName> {
   /** By name in the namespace, in a stable order: connections oldest first, items as their server lists them. */
   items: Map<string, ListedItem<L>>;
   unavailable: Unavailable[];
+  /** The tools that quarantine leaves out, as their servers call them. */
+  quarantined: { connectionId: string; tools: readonly string[] }[];
 }
 
 /** How each list names what is in it. */
@@ -72,7 +75,8 @@ export async function rememberedList<L extends ListName>(
 ): Promise<NamespaceList<L>> {
   const listings: Listing<L>[] = [];
   for (const connection of await visibleConnections(deps, caller, caller.request)) {
-    listings.push({ connection, items: await remembered(deps, connection, list), problem: undefined });
+    const items = await remembered(deps, connection, list);
+    listings.push({ connection, items, problem: undefined, quarantined: [] });
   }
   return join(list, listings, Number.POSITIVE_INFINITY);
 }
@@ -86,15 +90,25 @@ export function nameOwn<L extends ListName>(
   return nameEntries(listed(connectionId, list, items), nameOf[list]);
 }
 
-/** `_meta` that names the connections; nothing where none is missing. */
-export function unavailableMeta(unavailable: readonly Unavailable[]): Record<string, unknown> {
-  return unavailable.length > 0 ? { _meta: { 'patchbay/unavailable': unavailable } } : {};
+/** `_meta` that names what is missing in a list; nothing where nothing is. */
+export function missingMeta({
+  unavailable,
+  quarantined,
+}: Pick<NamespaceList<ListName>, 'unavailable' | 'quarantined'>): Record<string, unknown> {
+  if (unavailable.length + quarantined.length === 0) return {};
+  return {
+    _meta: {
+      ...(unavailable.length > 0 && { 'patchbay/unavailable': unavailable }),
+      ...(quarantined.length > 0 && { [quarantinedKey]: quarantined }),
+    },
+  };
 }
 
 interface Listing<L extends ListName> {
   connection: Connection;
   items: readonly ListItem<L>[];
   problem: ApiError | undefined;
+  quarantined: readonly string[];
 }
 
 async function listConnection<L extends ListName>(
@@ -106,19 +120,21 @@ async function listConnection<L extends ListName>(
 ): Promise<Listing<L>> {
   const { status } = connection;
   if (isWaiting(status)) {
-    return { connection, items: [], problem: refuseWaitingTools(deps)(connection, status) };
+    const problem = refuseWaitingTools(deps)(connection, status);
+    return { connection, items: [], problem, quarantined: [] };
   }
   try {
     if (deadline.isPassed()) throw new ApiError('upstream_timeout');
     const items = await Promise.race([askForList(deps, connection, caller, list), deadline.passed]);
-    return { connection, items, problem: undefined };
+    const quarantined = list === 'tools' ? await deps.toolGuard.quarantined(connection) : [];
+    return { connection, items, problem: undefined, quarantined };
   } catch (error) {
     if (!(error instanceof ApiError)) {
       deps.log.error({ err: error, connection: connection.uid }, 'a connection could not be listed');
-      return { connection, items: [], problem: new ApiError('internal_error') };
+      return { connection, items: [], problem: new ApiError('internal_error'), quarantined: [] };
     }
-    if (error.code !== 'upstream_timeout') return { connection, items: [], problem: error };
-    return { connection, items: await remembered(deps, connection, list), problem: error };
+    const items = error.code === 'upstream_timeout' ? await remembered(deps, connection, list) : [];
+    return { connection, items, problem: error, quarantined: [] };
   }
 }
 
@@ -175,8 +191,10 @@ function join<L extends ListName>(
 ): NamespaceList<L> {
   const entries: ListedItem<L>[] = [];
   const unavailable: Unavailable[] = [];
-  for (const { connection, items, problem } of listings) {
+  const quarantined: NamespaceList<L>['quarantined'] = [];
+  for (const { connection, items, problem, quarantined: tools } of listings) {
     const connectionId = connection.id;
+    if (tools.length > 0) quarantined.push({ connectionId, tools });
     if (problem) unavailable.push({ connectionId, error: problem.code, message: problem.message });
     if (entries.length + items.length > maxItems) {
       const message = `Its ${items.length} ${lists[list].member} do not fit: this endpoint lists at most ${maxItems}.`;
@@ -185,7 +203,7 @@ function join<L extends ListName>(
     }
     for (const item of listed(connectionId, list, items)) entries.push(item);
   }
-  return { items: nameEntries(entries, nameOf[list]), unavailable };
+  return { items: nameEntries(entries, nameOf[list]), unavailable, quarantined };
 }
 
 function listed<L extends ListName>(

@@ -6,7 +6,7 @@ import type { GatewayDeps } from '../../deps.ts';
 import { listRequest } from '../../rpc-request.ts';
 import { callNamespaceTool, type NamespaceCall } from '../call-tool.ts';
 import { findByName, unknownName } from '../find-item.ts';
-import { type ListedItem, listNamespace, unavailableMeta } from '../list-items.ts';
+import { type ListedItem, listNamespace, missingMeta } from '../list-items.ts';
 import type { NamespaceCaller } from '../reach-visible.ts';
 import { rankTools, titleOf } from './rank-tools.ts';
 
@@ -121,10 +121,10 @@ async function searchTools(
   caller: NamespaceCaller,
   { query, limit }: { query: string; limit: number },
 ): Promise<RpcAnswer> {
-  const { items, unavailable } = await listNamespace(deps, listing(caller), 'tools');
+  const { items, ...missing } = await listNamespace(deps, listing(caller), 'tools');
   const ranked = await rankTools(items, query, deps.limits);
   const shown = ranked.slice(0, limit).map(([name, tool]) => brief(name, tool, deps.limits));
-  return structured({ tools: shown, total: ranked.length }, unavailableMeta(unavailable));
+  return structured({ tools: shown, total: ranked.length }, missingMeta(missing));
 }
 
 function brief(
