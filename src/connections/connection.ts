@@ -6,6 +6,7 @@ import type { Protocol } from '../upstream/negotiate.ts';
 import type { ConnectionSettings } from './connection-settings.ts';
 import type { CredentialProfile } from './inputs/profile.ts';
 import type { LoginNeed } from './oauth/login-need.ts';
+import type { SeenInstructions } from './pins/instructions.ts';
 import { isWaiting, type Status, statusSchema } from './status.ts';
 
 export const mockSchema = z
@@ -53,6 +54,8 @@ export interface Connection {
   status: Status;
   statusAt: number;
   protocol: Protocol | undefined;
+  /** What the server tells models about itself; undefined before it was asked. */
+  instructions: SeenInstructions | undefined;
   probeAt: number | null;
   probeClaim: number | null;
   probeAttempt: number;
@@ -88,6 +91,7 @@ export function fromRow(row: Selectable<ConnectionRow>): Connection {
     status: JSON.parse(row.status),
     statusAt: row.status_at,
     protocol: row.protocol === null ? undefined : JSON.parse(row.protocol),
+    instructions: row.instructions === null ? undefined : JSON.parse(row.instructions),
     probeAt: row.probe_at,
     probeClaim: row.probe_claim,
     probeAttempt: row.probe_attempt,

@@ -15,6 +15,7 @@ import { makeTarget, type TargetParts } from './make-target.ts';
 import { findConfiguredClient } from './oauth/configured-clients.ts';
 import type { Grant } from './oauth/grant.ts';
 import { findLogin, type LoginNeed } from './oauth/login-need.ts';
+import { readInstructions, type SeenInstructions } from './pins/instructions.ts';
 import type { Status } from './status.ts';
 
 /** What one look at an upstream found. A failing upstream is a finding, not an error. */
@@ -28,6 +29,7 @@ export interface Finding {
         protocol: Protocol;
         serverInfo: ServerInfo | undefined;
         iconUrl: string | null;
+        instructions: SeenInstructions;
         session: OpenedSession | undefined;
         /** What was asked. */
         target: Target;
@@ -145,8 +147,8 @@ async function ask(
 ): Promise<Omit<Finding, 'inputs' | 'login'>> {
   const askedAt = clock.now();
   try {
-    const { protocol, serverInfo: given, session } = await negotiate(transport, target, known, stopping);
-    const serverInfo = readServerInfo(given, limits);
+    const { protocol, session, ...given } = await negotiate(transport, target, known, stopping);
+    const serverInfo = readServerInfo(given.serverInfo, limits);
     return {
       status: { state: 'connected' },
       at: clock.now(),
@@ -154,6 +156,7 @@ async function ask(
         protocol: { ...protocol, learnedAt: askedAt },
         serverInfo,
         iconUrl: iconUrlOf(serverInfo),
+        instructions: readInstructions(given.instructions, limits.instructionsChars),
         session,
         target,
       },

@@ -29,6 +29,7 @@ export function findingColumns(
       protocol: JSON.stringify(learned.protocol),
       server_info: learned.serverInfo ? JSON.stringify(learned.serverInfo) : null,
       icon_url: learned.iconUrl,
+      instructions: JSON.stringify(learned.instructions),
     }),
   };
 }

@@ -18,7 +18,7 @@ export async function answerGuardedList(
   downstream: Downstream,
 ): Promise<void> {
   const tools = await fetchList(deps, reached, 'tools', signalOf(downstream));
-  const listed = { tools, ...(await deps.toolGuard.quarantinedMeta(reached.connection)) };
+  const listed = { tools, ...(await deps.toolGuard.listMeta(reached.connection)) };
   const result = isModern ? toModernResult('tools/list', listed, reached.connection.serverInfo) : listed;
   if (!downstream.response.destroyed) writeJson(downstream, 200, { jsonrpc: '2.0', id, result });
 }

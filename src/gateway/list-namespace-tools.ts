@@ -14,7 +14,7 @@ import { visibleConnections } from './visible-connections.ts';
 export interface ToolsEnvelope {
   status: Status;
   tools?: readonly Tool[];
-  /** Names the tools that quarantine leaves out. */
+  /** Names the tools that quarantine leaves out, and says if the instructions have changed. */
   _meta?: unknown;
   error?: { error: string; message: string };
 }
@@ -54,7 +54,7 @@ async function envelope(
   const expiry = startExpiry(deps.limits.namespaceListMs);
   try {
     const tools = await Promise.race([listOne(deps, connection, caller, signal), expiry.reached]);
-    const meta = await deps.toolGuard.quarantinedMeta(connection);
+    const meta = await deps.toolGuard.listMeta(connection);
     return { status: { state: 'connected' }, tools, ...meta };
   } catch (error) {
     if (error instanceof ApiError) {

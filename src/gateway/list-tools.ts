@@ -20,7 +20,7 @@ export async function listTools(
   signal: AbortSignal,
 ): Promise<ListedTools> {
   const { tools, connection } = await list(deps, caller, connectionId, signal);
-  return { tools, ...(await deps.toolGuard.quarantinedMeta(connection)) };
+  return { tools, ...(await deps.toolGuard.listMeta(connection)) };
 }
 
 /** The tool at `path`, or the tools of that category. Throws ApiError `tool_not_found`, `tool_quarantined`. */

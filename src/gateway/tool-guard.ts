@@ -9,6 +9,7 @@ import { matchToolPath } from './tool-path.ts';
 
 /** Where a tool says that it is not as it was pinned, and a list which tools it leaves out. */
 const pinKey = 'patchbay/pin';
+const instructionsKey = 'patchbay/instructions';
 export const quarantinedKey = 'patchbay/quarantined';
 
 /** Holds tools against their pins, and in a namespace with quarantine keeps from callers what nobody has accepted. */
@@ -19,8 +20,8 @@ export interface ToolGuard {
   show(connection: Connection, tools: readonly Tool[]): Promise<readonly Tool[]>;
   /** The tools that the list of a connection leaves out. */
   quarantined(connection: Connection): Promise<string[]>;
-  /** `_meta` that names them; nothing where there are none. */
-  quarantinedMeta(connection: Connection): Promise<Record<string, unknown>>;
+  /** `_meta` of its list, which names them, and says if its instructions have changed; nothing where neither is so. */
+  listMeta(connection: Connection): Promise<Record<string, unknown>>;
   /** Throws ApiError `tool_quarantined`, or `tool_not_found`, for a tool of that name that nobody has accepted. */
   requireAccepted(connection: Connection, name: string): Promise<void>;
   /** The error for a path below `.tools` that no tool of the list has. */
@@ -61,9 +62,24 @@ export function createToolGuard(
       });
     },
 
-    async quarantinedMeta(connection) {
-      const names = await quarantined(connection);
-      return names.length > 0 ? { _meta: { [quarantinedKey]: names } } : {};
+    async listMeta({ namespace, uid }) {
+      const known = await pins.find(uid);
+      const names = (await quarantines(namespace)) ? waiting(known).map(({ name }) => name) : [];
+      const { hash: pinnedHash, change } = known?.instructions ?? {};
+      if (names.length === 0 && !change) return {};
+      return {
+        _meta: {
+          ...(names.length > 0 && { [quarantinedKey]: names }),
+          ...(change && {
+            [instructionsKey]: {
+              status: 'changed',
+              since: new Date(change.since).toISOString(),
+              hash: change.hash,
+              pinnedHash,
+            },
+          }),
+        },
+      };
     },
 
     async requireAccepted({ uid }, name) {

@@ -215,6 +215,8 @@ export const defaultLimits = {
 
   /** How long a browser stays signed in. */
   browserSessionMs: 12 * 3_600_000,
+  /** Characters of a server's instructions that are kept to be looked at; of longer ones the hash alone. */
+  instructionsChars: 8_000,
   /** What the audit reads of an answer, and keeps of what was asked and of what was answered, where a namespace wants that. */
   auditAnswerBytes: 256 * 1024,
   auditDetailBytes: 16 * 1024,

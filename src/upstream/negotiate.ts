@@ -33,6 +33,8 @@ export interface Negotiation {
   protocol: Protocol;
   /** `serverInfo` as the upstream gave it: untrusted. */
   serverInfo: unknown;
+  /** `instructions` likewise. */
+  instructions: unknown;
   session: OpenedSession | undefined;
 }
 
@@ -57,13 +59,21 @@ export async function negotiate(
   if (modern) protocol.modern = modern.revision;
   if (!(legacy instanceof UpstreamFault)) {
     protocol.legacy = legacy.revision;
-    return { protocol, serverInfo: modern?.serverInfo ?? legacy.result.serverInfo, session: legacy };
+    const { result } = legacy;
+    // Both eras speak of one server; what the newer one says counts.
+    return {
+      protocol,
+      serverInfo: modern?.serverInfo ?? result.serverInfo,
+      instructions: modern?.instructions ?? result.instructions,
+      session: legacy,
+    };
   }
   if (!modern && mayBeOlder(legacy)) return negotiateOverSse(transport, target, known, legacy, deadline);
   if (!modern || legacy.kind === 'refused_credentials') throw legacy;
   // Only a clear answer says that it does not speak the era; a fault of the moment leaves what is known.
   if (known?.legacy !== undefined && legacy.kind !== 'wrong_answer') protocol.legacy = known.legacy;
-  return { protocol, serverInfo: modern.serverInfo, session: undefined };
+  const { serverInfo, instructions } = modern;
+  return { protocol, serverInfo, instructions, session: undefined };
 }
 
 /** Whether a server refused to initialize as those do that know the transport of 2024-11-05 alone. */
@@ -90,14 +100,15 @@ async function negotiateOverSse(
   const session = await initializeSse(transport, target, stream, client, deadline);
   const { revision, result } = session;
   await session.close();
-  return { protocol: { sse: revision }, serverInfo: result.serverInfo, session: undefined };
+  const { serverInfo, instructions } = result;
+  return { protocol: { sse: revision }, serverInfo, instructions, session: undefined };
 }
 
 async function discover(
   transport: Transport,
   target: Target,
   deadline: AbortSignal,
-): Promise<{ revision: string; serverInfo: unknown } | undefined> {
+): Promise<({ revision: string } & Pick<Negotiation, 'serverInfo' | 'instructions'>) | undefined> {
   const message = {
     jsonrpc: '2.0',
     id: 'discover',
@@ -118,13 +129,14 @@ async function discover(
   }
   if (answered.status === 401 || answered.status === 403) answerOf(answered, target);
   if (answered.answer?.kind !== 'result') return undefined;
-  const { supportedVersions, serverInfo, _meta } = answered.answer.result;
+  const { supportedVersions, serverInfo, instructions, _meta } = answered.answer.result;
   if (!Array.isArray(supportedVersions)) return undefined;
   if (!supportedVersions.includes(latestModernRevision)) return undefined;
   const meta = (typeof _meta === 'object' && _meta !== null ? _meta : {}) as Record<string, unknown>;
   return {
     revision: latestModernRevision,
     serverInfo: meta['io.modelcontextprotocol/serverInfo'] ?? serverInfo,
+    instructions,
   };
 }
 

@@ -180,6 +180,14 @@ const pinsSchema = z.strictObject({
       definition: z.unknown().optional(),
     }),
   ),
+  instructions: z
+    .strictObject({
+      hash: z.string().nullable(),
+      change: z
+        .strictObject({ since: isoTime, hash: z.string().nullable(), text: z.string().optional() })
+        .optional(),
+    })
+    .nullable(),
 });
 
 const milliseconds = z.int().min(1_000).nullable();

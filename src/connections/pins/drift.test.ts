@@ -9,6 +9,7 @@ const pins = (tools: Record<string, string>, changes: Pins['changes'] = []): Pin
   revision: 1,
   tools: new Map(Object.entries(tools)),
   changes,
+  instructions: undefined,
 });
 const brief = (changes: Pins['changes']) => changes.map(({ name, kind, since }) => [name, kind, since]);
 
@@ -41,9 +42,9 @@ describe('drift', () => {
         const pinned = pins(before);
         const now = seen(after);
         const drifted = { ...pinned, changes: driftOf(pinned, now, 1) };
-        expect(driftOf(accept(drifted, undefined), now, 2)).toEqual([]);
+        expect(driftOf(accept(drifted, 'all'), now, 2)).toEqual([]);
         const chosen = new Set(drifted.changes.map(({ name }) => name).filter((name) => isChosen(name)));
-        const left = accept(drifted, chosen);
+        const left = accept(drifted, { tools: chosen, instructions: false });
         expect(driftOf(left, now, 2)).toEqual(drifted.changes.filter(({ name }) => !chosen.has(name)));
         expect(left.revision).toBe(2);
       }),

@@ -1,3 +1,5 @@
+import type { InstructionsPin } from './instructions.ts';
+
 /** Hashes of the definitions that are accepted, by the names of the tools. */
 type Pinned = ReadonlyMap<string, string>;
 
@@ -18,6 +20,8 @@ export interface Pins {
   revision: number;
   tools: Pinned;
   changes: readonly Change[];
+  /** undefined while nobody has asked the server. */
+  instructions: InstructionsPin | undefined;
 }
 
 /** A tool as it is listed now. */
@@ -53,16 +57,25 @@ export function newChanges(before: readonly Change[], changes: readonly Change[]
   return changes.filter((change) => !known.has(identity(change)));
 }
 
-/** The pins with the changes of these tools accepted; undefined for all of them. */
-export function accept({ revision, tools, changes }: Pins, names: ReadonlySet<string> | undefined): Pins {
+/** Which changes are accepted: all, or those of these tools, and of the instructions or not. */
+export type Accepted = 'all' | { tools: ReadonlySet<string>; instructions: boolean };
+
+/** The pins with these changes accepted. */
+export function accept({ revision, tools, changes, instructions }: Pins, accepted: Accepted): Pins {
   const pinned = new Map(tools);
   const left = changes.filter(({ name, hash }) => {
-    if (names && !names.has(name)) return true;
+    if (accepted !== 'all' && !accepted.tools.has(name)) return true;
     if (hash === undefined) pinned.delete(name);
     else pinned.set(name, hash);
     return false;
   });
-  return { revision: revision + 1, tools: pinned, changes: left };
+  const isOther = instructions?.change && (accepted === 'all' || accepted.instructions);
+  return {
+    revision: revision + 1,
+    tools: pinned,
+    changes: left,
+    instructions: isOther ? { hash: instructions.change?.hash ?? null } : instructions,
+  };
 }
 
 function identity({ name, kind, hash }: Change): string {

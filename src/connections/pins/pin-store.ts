@@ -7,22 +7,31 @@ import type { Connection } from '../connection.ts';
 import type { ConnectionsDeps } from '../deps.ts';
 import { announce } from '../webhooks/announce.ts';
 import { canonicalHash } from './canonical-hash.ts';
-import { accept, type Change, driftOf, newChanges, type Pins, type SeenTool } from './drift.ts';
+import {
+  type Accepted,
+  accept,
+  type Change,
+  driftOf,
+  newChanges,
+  type Pins,
+  type SeenTool,
+} from './drift.ts';
+import { holdInstructions } from './instructions.ts';
 
 /** What of a connection's tools is accepted, and how they have changed since. */
 export interface PinStore {
   /**
-   * Holds a whole list of tools against what is pinned; the first list of a connection is pinned as it is. What has newly
+   * Holds a whole list of tools, and the instructions that the connection has, against what is pinned; the first of each is pinned as it is. What has newly
    * changed is stored, logged and announced, once. Synchronous where the list is as it was when it was last seen.
    */
   see(connection: Connection, tools: readonly Tool[]): Pins | Promise<Pins>;
   /** What is pinned; undefined before a list was seen. */
   find(uid: string): Promise<Pins | undefined>;
   /**
-   * Accepts the changes of these tools, or all. `revision` is the one that was looked at. Throws ApiError `pins_changed` if it
-   * is not that any more, `validation_error` for a name that has not changed.
+   * Accepts changes. `revision` is the one that was looked at. Throws ApiError `pins_changed` if it is not that any more,
+   * `validation_error` for what has not changed.
    */
-  accept(uid: string, names: readonly string[] | undefined, revision: number | undefined): Promise<Pins>;
+  accept(uid: string, accepted: Accepted, revision: number | undefined): Promise<Pins>;
 }
 
 /** What was seen last of a connection: the digest of its list, and the pins that it was held against. */
@@ -50,10 +59,17 @@ export function createPinStore(deps: ConnectionsDeps): PinStore {
   async function find(uid: string): Promise<Pins | undefined> {
     const row = await store.db
       .selectFrom('pins')
-      .select(['revision', 'tools', 'changes'])
+      .select(['revision', 'tools', 'changes', 'instructions'])
       .where('connection_uid', '=', uid)
       .executeTakeFirst();
-    return row && { revision: row.revision, tools: mapOf(row.tools), changes: JSON.parse(row.changes) };
+    if (!row) return undefined;
+    const { revision, tools, changes, instructions } = row;
+    return {
+      revision,
+      tools: mapOf(tools),
+      changes: JSON.parse(changes),
+      instructions: instructions === null ? undefined : JSON.parse(instructions),
+    };
   }
 
   /** False if somebody else was first, or the connection is gone. */
@@ -102,7 +118,8 @@ export function createPinStore(deps: ConnectionsDeps): PinStore {
       const readAt = changed;
       const before = await find(uid);
       if (!before) {
-        const first = { revision: 1, tools: hashesOf(seen), changes: [] };
+        const instructions = holdInstructions(undefined, connection.instructions, clock.now());
+        const first = { revision: 1, tools: hashesOf(seen), changes: [], instructions };
         if (await insert(uid, first)) return first;
         // It is there now, or the connection is gone, whose tools nobody pins.
         if (!(await find(uid))) return first;
@@ -110,58 +127,63 @@ export function createPinStore(deps: ConnectionsDeps): PinStore {
       }
       const changes = withinRoom(driftOf(before, seen, clock.now()), limits.pinDefinitionsBytes);
       const fresh = newChanges(before.changes, changes);
-      if (fresh.length === 0 && changes.length === before.changes.length) {
+      const instructions = holdInstructions(before.instructions, connection.instructions, clock.now());
+      const isSame = JSON.stringify(instructions) === JSON.stringify(before.instructions);
+      if (fresh.length === 0 && changes.length === before.changes.length && isSame) {
         if (readAt === changed) remembered.set(uid, { digest, pins: before });
         return before;
       }
-      const next = { ...before, revision: before.revision + 1, changes };
+      const next = { ...before, revision: before.revision + 1, changes, instructions };
+      const isTold = fresh.length > 0 || (!isSame && instructions?.change !== undefined);
+      const what = { tools: namesOf(fresh), instructions: !isSame && instructions?.change !== undefined };
       let isAnnounced = false;
       const isWritten = await replace(uid, before, next, async (transaction) => {
-        if (fresh.length > 0) isAnnounced = await tell(transaction, connection, fresh);
+        if (isTold) {
+          isAnnounced = await announce(deps, transaction, 'connection.tools_changed', connection, what);
+        }
       });
       if (!isWritten) continue;
       if (isAnnounced) deps.wakeCourier();
-      if (fresh.length > 0) {
+      if (isTold) {
         const { namespace, id: connectionId } = connection;
-        log.warn({ namespace, connectionId, tools: namesOf(fresh) }, 'connection.tools_changed');
+        log.warn({ namespace, connectionId, ...what }, 'connection.tools_changed');
       }
       return next;
     }
   }
 
-  function tell(
-    transaction: Parameters<typeof announce>[1],
-    connection: Connection,
-    fresh: readonly Change[],
-  ): Promise<boolean> {
-    return announce(deps, transaction, 'connection.tools_changed', connection, { tools: namesOf(fresh) });
-  }
-
   return {
     find,
     see(connection, tools) {
-      const digest = hash('sha256', JSON.stringify(tools), 'base64url');
+      const seen = JSON.stringify([tools, connection.instructions?.hash]);
+      const digest = hash('sha256', seen, 'base64url');
       const known = remembered.get(connection.uid);
       return known?.digest === digest ? known.pins : hold(connection, tools, digest);
     },
-    async accept(uid, names, revision) {
+    async accept(uid, accepted, revision) {
       for (;;) {
         const before = await find(uid);
         if (!before || (revision !== undefined && revision !== before.revision)) {
           throw new ApiError('pins_changed');
         }
-        const changedNames = new Set(before.changes.map(({ name }) => name));
-        const unknown = names?.find((name) => !changedNames.has(name));
-        if (unknown !== undefined) {
-          throw new ApiError('validation_error', {
-            message: `tools: "${unknown.slice(0, 100)}" has not changed.`,
-          });
-        }
-        const next = accept(before, names && new Set(names));
+        if (accepted !== 'all') requireChanges(before, accepted);
+        const next = accept(before, accepted);
         if (await replace(uid, before, next)) return next;
       }
     },
   };
+}
+
+/** Throws ApiError `validation_error` for what has not changed. */
+function requireChanges(pins: Pins, { tools, instructions }: Exclude<Accepted, 'all'>): void {
+  const changed = new Set(pins.changes.map(({ name }) => name));
+  const unknown = [...tools].find((name) => !changed.has(name));
+  if (unknown !== undefined) {
+    throw new ApiError('validation_error', { message: `tools: "${unknown.slice(0, 100)}" has not changed.` });
+  }
+  if (instructions && !pins.instructions?.change) {
+    throw new ApiError('validation_error', { message: 'instructions: they have not changed.' });
+  }
 }
 
 /** Names of tools by how they changed. */
@@ -197,8 +219,13 @@ function withinRoom(changes: readonly Change[], bytes: number): Change[] {
   });
 }
 
-function columnsOf({ revision, tools, changes }: Pins) {
-  return { revision, tools: JSON.stringify([...tools]), changes: JSON.stringify(changes) };
+function columnsOf({ revision, tools, changes, instructions }: Pins) {
+  return {
+    revision,
+    tools: JSON.stringify([...tools]),
+    changes: JSON.stringify(changes),
+    instructions: instructions ? JSON.stringify(instructions) : null,
+  };
 }
 
 function mapOf(text: string): Map<string, string> {

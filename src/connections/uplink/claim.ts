@@ -1,7 +1,8 @@
-import type { ServerInfo } from '../../mcp/server-info.ts';
-import { iconUrlOf } from '../../mcp/server-info.ts';
+import { iconUrlOf, readServerInfo } from '../../mcp/server-info.ts';
+import type { Limits } from '../../platform/limits.ts';
 import { type Connection, fromRow } from '../connection.ts';
 import { type ConnectionsDeps, staleKey } from '../deps.ts';
+import { readInstructions } from '../pins/instructions.ts';
 
 type ClaimDeps = Pick<ConnectionsDeps, 'store' | 'clock'>;
 
@@ -51,13 +52,15 @@ export async function claimTunnel(
   });
 }
 
-/** Notes what the server behind the tunnel says of itself, as long as the pairing is the one of `connection`. */
+/** Notes what the server behind the tunnel says of itself (its InitializeResult), as long as the pairing is the one of `connection`. */
 export async function noteServerInfo(
-  { store }: ClaimDeps,
+  { store, limits }: ClaimDeps & { limits: Limits },
   connection: Connection,
-  serverInfo: ServerInfo | undefined,
+  result: Record<string, unknown>,
 ): Promise<void> {
   const { namespace, id } = connection;
+  const serverInfo = readServerInfo(result.serverInfo, limits);
+  const instructions = readInstructions(result.instructions, limits.instructionsChars);
   await store.write(async (transaction, stale) => {
     stale(staleKey(namespace, id));
     await transaction
@@ -65,6 +68,7 @@ export async function noteServerInfo(
       .set({
         server_info: serverInfo ? JSON.stringify(serverInfo) : null,
         icon_url: iconUrlOf(serverInfo),
+        instructions: JSON.stringify(instructions),
       })
       .where('uid', '=', connection.uid)
       .where('target_version', '=', connection.targetVersion)
@@ -80,6 +84,7 @@ const unpaired = {
   protocol: null,
   server_info: null,
   icon_url: null,
+  instructions: null,
 };
 
 /** Makes the connection `disconnected`, unless it was paired again since. */

@@ -1,4 +1,3 @@
-import { readServerInfo } from '../../mcp/server-info.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { Hub } from '../../uplink/hub.ts';
 import { closings, type Tunnel } from '../../uplink/tunnel.ts';
@@ -92,8 +91,7 @@ export function createPairings(deps: PairingDeps): Pairings {
       const peer = new Peer(tunnel, clock, limits, feed);
       bus.attach(uid, peer);
       peer.agreed.then(
-        ({ result }) =>
-          inBackground(noteServerInfo(deps, claimed, readServerInfo(result.serverInfo, limits))),
+        ({ result }) => inBackground(noteServerInfo(deps, claimed, result)),
         () => {},
       );
       const end = () => {

@@ -65,7 +65,7 @@ export interface Tables {
     state: 'allowed' | 'declined' | 'taken';
     expires_at: number;
   };
-  /** Which definitions of tools are accepted, and what has changed since (connections/pins). */
+  /** Which definitions of tools, and instructions, are accepted, and what has changed since (connections/pins). */
   pins: {
     connection_uid: string;
     revision: number;
@@ -73,6 +73,8 @@ export interface Tables {
     tools: string;
     /** JSON. */
     changes: string;
+    /** JSON; null before a server was asked for them. */
+    instructions: Generated<string | null>;
   };
   /** Keys that service tokens are signed with: Ed25519, of the whole installation. */
   signing_keys: {
@@ -238,6 +240,8 @@ export interface ConnectionRow {
   status_at: number;
   /** What the last successful probe learned about the upstream's protocol, as JSON. */
   protocol: string | null;
+  /** What the server tells models about itself, as that probe saw it: JSON of the hash, and of the text if there was room. */
+  instructions: Generated<string | null>;
   /** When the next background probe is due; null while none is needed. */
   probe_at: number | null;
   /** Until when a process holds the probe for itself; null while none does. */

@@ -11,15 +11,16 @@ const revision = z.int().optional().meta({
 const bodySchema = z
   .strictObject({
     tools: z.array(z.string()).min(1).optional().meta({ description: 'Names of changed tools.' }),
-    all: z.literal(true).optional().meta({ description: 'Instead of names.' }),
+    instructions: z.literal(true).optional().meta({ description: 'The instructions as they are now.' }),
+    all: z.literal(true).optional().meta({ description: 'Instead of both.' }),
     revision,
   })
-  .refine(({ tools, all }) => (tools === undefined) !== (all === undefined), {
+  .refine(({ tools, instructions, all }) => ((tools ?? instructions) !== undefined) !== (all !== undefined), {
     path: ['tools'],
-    message: 'must name tools, or "all" must be true, and not both',
+    message: 'must name tools, or "instructions" or "all" must be true, and "all" alone',
   });
 
-/** `POST /{ns}/{id}/.pins/accept`: accepts changed tools as they are now. */
+/** `POST /{ns}/{id}/.pins/accept`: accepts changed tools and instructions as they are now. */
 export function acceptPinsRoute(app: App, { resolver, pins }: HttpDeps): void {
   app.post(
     '/:namespace/:connectionId/.pins/accept',
@@ -28,7 +29,7 @@ export function acceptPinsRoute(app: App, { resolver, pins }: HttpDeps): void {
       schema: {
         operationId: 'acceptPins',
         tags: ['tools'],
-        summary: 'Accept changed tools of a connection',
+        summary: 'Accept changed tools and instructions of a connection',
         params: connectionParams,
         body: bodySchema,
         response: {
@@ -42,7 +43,9 @@ export function acceptPinsRoute(app: App, { resolver, pins }: HttpDeps): void {
     async ({ params, body }) => {
       const connection = await resolver.find(params.namespace, params.connectionId);
       if (!connection) throw new ApiError('connection_not_found');
-      return presentPins(await pins.accept(connection.uid, body.tools, body.revision));
+      const { all, tools, instructions = false, revision } = body;
+      const accepted = all ? 'all' : { tools: new Set(tools), instructions };
+      return presentPins(await pins.accept(connection.uid, accepted, revision));
     },
   );
 }

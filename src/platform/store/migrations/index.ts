@@ -13,6 +13,7 @@ import * as signIn from './013-sign-in.ts';
 import * as pins from './014-pins.ts';
 import * as members from './015-members.ts';
 import * as auditDetail from './016-audit-detail.ts';
+import * as pinnedInstructions from './017-pinned-instructions.ts';
 
 /** All migrations, in the order of their names. One that has landed is never changed. */
 export const migrations: Record<string, Migration> = {
@@ -30,4 +31,5 @@ export const migrations: Record<string, Migration> = {
   '014-pins': pins,
   '015-members': members,
   '016-audit-detail': auditDetail,
+  '017-pinned-instructions': pinnedInstructions,
 };
