@@ -50,6 +50,29 @@ describe('the id of a caller’s session', () => {
     );
   });
 
+  test('of a caller whose server keeps no sessions opens to what the caller said of itself, for that caller alone', () => {
+    const client = fc.record({
+      revision: fc.string(),
+      capabilities: fc.dictionary(fc.string(), fc.jsonValue(), { noNullPrototype: true }),
+      clientInfo: fc.dictionary(fc.string(), fc.jsonValue(), { noNullPrototype: true }),
+    });
+    const others: SessionOwner[] = [
+      { ...owner, uid: 'con_2' },
+      { ...owner, targetVersion: 4 },
+      { ...owner, caller: 'key_2' },
+    ];
+    fc.assert(
+      fc.property(client, (said) => {
+        const id = sessions.sealClient(owner, said);
+        expect(JSON.stringify(sessions.openClient(owner, id))).toBe(JSON.stringify(said));
+        for (const other of others) expect(sessions.openClient(other, id)).toBeUndefined();
+        // Neither kind passes for the other one.
+        expect(sessions.open(owner, id)).toBeUndefined();
+        expect(sessions.openClient(owner, sessions.seal(owner, JSON.stringify(said)))).toBeUndefined();
+      }),
+    );
+  });
+
   test('is visible ASCII without a word of the upstream’s, and another one each time', () => {
     fc.assert(
       fc.property(fc.string({ minLength: 12 }), (upstreamId) => {
