@@ -19,6 +19,7 @@ import { createSuspendedCalls } from './gateway/bridge/suspended-calls.ts';
 import { createCallerSessions } from './gateway/caller-sessions.ts';
 import { Deadlines } from './gateway/deadlines.ts';
 import { openEndedSessions } from './gateway/ended-sessions.ts';
+import { createFreshLists } from './gateway/fresh-lists.ts';
 import { CallerLinks } from './gateway/link/caller-links.ts';
 import { createListMemory } from './gateway/list-memory.ts';
 import { Membership } from './gateway/namespace/membership.ts';
@@ -196,6 +197,7 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       streams,
       callerLinks: new CallerLinks(),
       listMemory: createListMemory(limits),
+      freshLists: createFreshLists(limits, feed),
       toolGuard: createToolGuard(pins, namespaces.quarantines, limits),
       membership: new Membership(store),
       leases,

@@ -10,6 +10,7 @@ import type { SessionMail } from './bridge/session-mail.ts';
 import type { SessionWishes } from './bridge/session-wishes.ts';
 import type { SuspendedCalls } from './bridge/suspended-calls.ts';
 import type { CallerSessions } from './caller-sessions.ts';
+import type { FreshLists } from './fresh-lists.ts';
 import type { CallerLinks } from './link/caller-links.ts';
 import type { ListMemory } from './list-memory.ts';
 import type { Membership } from './namespace/membership.ts';
@@ -28,6 +29,7 @@ export interface GatewayDeps extends CredentialedDeps {
   /** Sessions of callers in front of servers that are reached over a link. */
   callerLinks: CallerLinks;
   listMemory: ListMemory;
+  freshLists: FreshLists;
   toolGuard: ToolGuard;
   /** When the connections of a namespace change. */
   membership: Membership;

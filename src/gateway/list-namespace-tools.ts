@@ -5,7 +5,7 @@ import { ApiError } from '../platform/errors.ts';
 import { UpstreamFault } from '../upstream/fault.ts';
 import { refuseWaitingTools } from './ask-upstream.ts';
 import type { GatewayDeps } from './deps.ts';
-import { fetchList } from './fetch-list.ts';
+import { freshList } from './fetch-list.ts';
 import { type Caller, reach } from './reach.ts';
 import { listRequest } from './rpc-request.ts';
 import { visibleConnections } from './visible-connections.ts';
@@ -77,7 +77,7 @@ async function listOne(
   signal: AbortSignal,
 ): Promise<readonly Tool[]> {
   const reached = await reach(deps, caller, id, listRequest('tools'), refuseWaitingTools(deps));
-  return fetchList(deps, reached, 'tools', signal, deps.limits.namespaceListMs);
+  return freshList(deps, reached, 'tools', signal, deps.limits.namespaceListMs);
 }
 
 /** Also covers what comes before the listing: a connection that never answered is probed first. */

@@ -1,7 +1,7 @@
 import type { Tool } from '../mcp/lists.ts';
 import { refuseWaitingTools } from './ask-upstream.ts';
 import type { GatewayDeps } from './deps.ts';
-import { fetchList } from './fetch-list.ts';
+import { freshList } from './fetch-list.ts';
 import { type Caller, reach } from './reach.ts';
 import { listRequest } from './rpc-request.ts';
 import { matchToolPath } from './tool-path.ts';
@@ -12,7 +12,7 @@ interface ListedTools {
   _meta?: unknown;
 }
 
-/** The tools of a connection, asked of the upstream now. `signal` ends with the caller. Throws ApiError. */
+/** The tools of a connection. `signal` ends with the caller. Throws ApiError. */
 export async function listTools(
   deps: GatewayDeps,
   caller: Caller,
@@ -39,5 +39,5 @@ export async function getTool(
 
 async function list(deps: GatewayDeps, caller: Caller, connectionId: string, signal: AbortSignal) {
   const reached = await reach(deps, caller, connectionId, listRequest('tools'), refuseWaitingTools(deps));
-  return { tools: await fetchList(deps, reached, 'tools', signal), connection: reached.connection };
+  return { tools: await freshList(deps, reached, 'tools', signal), connection: reached.connection };
 }

@@ -26,6 +26,8 @@ export interface ToolGuard {
   requireAccepted(connection: Connection, name: string): Promise<void>;
   /** The error for a path below `.tools` that no tool of the list has. */
   missing(connection: Connection, path: string): Promise<ApiError>;
+  /** Notes that its server has just listed its tools, and that they were held against their pins. */
+  noteListed(connection: Connection): void;
   /** Whether a list of its tools was held against their pins a moment ago. */
   isFresh(connection: Connection): boolean;
   /** Whether it is time to look at the tools of a connection that callers list without us. */
@@ -52,7 +54,6 @@ export function createToolGuard(
     async show(connection, tools) {
       const held = pins.see(connection, tools);
       const { changes, tools: pinned } = held instanceof Promise ? await held : held;
-      seen.set(connection.uid, true);
       if (changes.length === 0) return tools;
       const byName = new Map(changes.map((change) => [change.name, change]));
       if (await quarantines(connection.namespace)) return tools.filter(({ name }) => !byName.has(name));
@@ -92,6 +93,8 @@ export function createToolGuard(
       const names = (await quarantined(connection)).map((name) => ({ name }));
       return new ApiError(matchToolPath(names, path) ? 'tool_quarantined' : 'tool_not_found');
     },
+
+    noteListed: ({ uid }) => void seen.set(uid, true),
 
     isFresh: ({ uid }) => seen.has(uid),
 

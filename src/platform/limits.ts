@@ -183,6 +183,8 @@ export const defaultLimits = {
   /** Lists of each kind (tools, prompts, …) remembered by one process, and for how long. */
   listCacheEntries: 2_000,
   listCacheMs: 60_000,
+  /** How long a list is used again without asking, at most, where its server allows that (`ttlMs`). */
+  listFreshMaxMs: 600_000,
   /** How often tools that callers list without us are held against their pins, and how much of changed definitions is kept. */
   pinLookMs: 5 * 60_000,
   pinDefinitionsBytes: 256 * 1024,

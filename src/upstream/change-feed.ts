@@ -18,10 +18,17 @@ export function isChange({ method }: UpstreamMessage): boolean {
  */
 export class ChangeFeed {
   readonly #listeners = new Map<string, Set<(message: UpstreamMessage) => void>>();
+  readonly #listenersToAll: ((uid: string) => void)[] = [];
 
   /** Tells who listens on the connection `uid`. */
   tell(uid: string, message: UpstreamMessage): void {
+    for (const listener of this.#listenersToAll) listener(uid);
     for (const listener of this.#listeners.get(uid) ?? []) listener(message);
+  }
+
+  /** Hears of which connections something has changed, for as long as the program runs; before those who listen on one. */
+  listenToAll(listener: (uid: string) => void): void {
+    this.#listenersToAll.push(listener);
   }
 
   /** Hears the changes of the connection `uid` until the returned function is called. */

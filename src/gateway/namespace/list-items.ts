@@ -4,7 +4,7 @@ import { type ListItem, type ListName, lists } from '../../mcp/lists.ts';
 import { ApiError } from '../../platform/errors.ts';
 import { refuseWaitingTools } from '../ask-upstream.ts';
 import type { GatewayDeps } from '../deps.ts';
-import { fetchList } from '../fetch-list.ts';
+import { freshList } from '../fetch-list.ts';
 import { quarantinedKey } from '../tool-guard.ts';
 import { visibleConnections } from '../visible-connections.ts';
 import { type Address, aggregateName, nameEntries } from './aggregate-name.ts';
@@ -145,7 +145,7 @@ async function askForList<L extends ListName>(
   list: L,
 ): Promise<readonly ListItem<L>[]> {
   const reached = await reachVisible(deps, caller, id, refuseWaitingTools(deps));
-  return fetchList(deps, reached, list, caller.signal);
+  return freshList(deps, reached, list, caller.signal);
 }
 
 async function remembered<L extends ListName>(
