@@ -54,10 +54,10 @@ type PageAction = 'sign-in/open' | 'cli-login/allow' | 'cli-login/decline' | 'in
 export function beginPageEntry(
   deps: HttpDeps,
   reply: FastifyReply,
-  who: { organizationId: string; keyId: string | null; userId: string | null },
+  { organizationId, keyId, userId }: Omit<Actor, 'kind' | 'tokenId'>,
   method: PageAction,
 ): void {
-  const actor = { ...who, kind: 'session', tokenId: null };
+  const actor = { organizationId, kind: 'session', keyId, tokenId: null, userId };
   recordAtEnd(deps, reply, newEntry(deps, reply.request, actor, null, method));
 }
 

@@ -122,6 +122,24 @@ const endpoints: Endpoint[] = [
       errors: 'registry',
     };
   }),
+  ...(['GET', 'PATCH', 'DELETE'] as const).map((method): Endpoint => {
+    const rest = method === 'GET' ? '' : '/usr_theirs';
+    return {
+      operation: `${method} /organizations/{orgId}/members${rest && '/{userId}'}`,
+      path: () => `/organizations/org_theirs/members${rest}`,
+      json: method === 'PATCH' ? { role: 'admin' } : undefined,
+      errors: 'registry',
+    };
+  }),
+  ...(['GET', 'POST', 'DELETE'] as const).map((method): Endpoint => {
+    const rest = method === 'DELETE' ? '/inv_theirs' : '';
+    return {
+      operation: `${method} /organizations/{orgId}/invitations${rest && '/{invitationId}'}`,
+      path: () => `/organizations/org_theirs/invitations${rest}`,
+      json: method === 'POST' ? {} : undefined,
+      errors: 'registry',
+    };
+  }),
   { operation: 'GET /audit', path: () => '/audit', errors: 'connect' },
   { operation: 'GET /audit/export', path: () => '/audit/export', errors: 'connect' },
   { operation: 'GET /servers', path: () => '/servers?pageSize=1', errors: 'registry' },

@@ -407,6 +407,22 @@ describe('the session of a signed-in browser', () => {
     ]);
   });
 
+  test('ends with the key that it was opened with, and its tokens at once, though they were remembered', async () => {
+    const team = await organization();
+    const { keyId, userId, key } = await team.join('member');
+    const browser = openBrowser();
+    await browser.submit(await browser.get(`${contract.url}/login`), { apiKey: key });
+    const cookie = await contract.pb.store.session({ keyId, userId, organizationId: team.id });
+    const minted = await contract.request('/tokens', { method: 'POST', json: {}, ...ownPage(cookie) });
+    const { token } = minted.body as { token: string };
+    const status = async () => (await contract.request('/namespaces', { key: token })).status;
+    expect(await status()).toBe(200);
+    expect((await team.ask('DELETE', `/api-keys/${keyId}`)).status).toBe(200);
+    expect(await status()).toBe(401);
+    expect((await contract.request('/namespaces', ownPage(cookie))).status).toBe(401);
+    expect((await browser.get(`${contract.url}/login`)).text).toContain('Sign in to Patchbay');
+  });
+
   test('has tokens for one organization: they end when it goes to another one', async () => {
     const [first, second] = [await organization(), await organization()];
     const { userId } = await first.join('owner');

@@ -42,8 +42,10 @@ export function createTokenVerifier({ store, signingKeys, clock, limits }: Token
   };
   store.onStale((key) => {
     if (key === null) forget(() => true);
-    else if (key.startsWith('root:')) forget(({ rootId }) => key === `root:${rootId}`);
-    else if (key.startsWith('token:')) {
+    // A session ends with the key that it was opened with.
+    else if (key.startsWith('root:')) {
+      forget(({ rootId, keyId }) => key === `root:${rootId}` || key === `root:${keyId}`);
+    } else if (key.startsWith('token:')) {
       forget(({ organizationId, tokenId, ancestors }) =>
         [tokenId as string, ...ancestors].some((id) => key === revokedStale(organizationId, id)),
       );
