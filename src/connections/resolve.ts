@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../platform/bounded-cache.ts';
 import type { Connection } from './connection.ts';
 import { isConnectionId } from './connection-id.ts';
 import type { Credentials, ResolvedConnection } from './credentials.ts';
@@ -28,11 +28,10 @@ export interface Resolver {
  */
 export function createResolver(deps: ConnectionsDeps, credentials: Credentials): Resolver {
   const { store, limits } = deps;
-  const known = new LRUCache<string, { connection: Connection; resolved?: ResolvedConnection }>({
-    max: limits.recordCacheEntries,
-    ttl: limits.recordCacheMs,
-    ttlResolution: limits.cacheClockMs,
-  });
+  const known = createBoundedCache<{ connection: Connection; resolved?: ResolvedConnection }>(
+    limits.recordCacheEntries,
+    { ttl: limits.recordCacheMs, ttlResolution: limits.cacheClockMs },
+  );
   // A row read before a change must not be remembered after it.
   let changes = 0;
   store.onStale((key) => {

@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache';
 import type { ListItem, ListName } from '../mcp/lists.ts';
+import { createBoundedCache } from '../platform/bounded-cache.ts';
 import type { Limits } from '../platform/limits.ts';
 import type { ChangeFeed } from '../upstream/change-feed.ts';
 import type { Target } from '../upstream/target.ts';
@@ -17,8 +17,8 @@ export interface FreshLists {
 
 /** An empty memory, of this process alone; `feed` tells it of changes. */
 export function createFreshLists(limits: Limits, feed: ChangeFeed): FreshLists {
-  const kept = new LRUCache<string, readonly Record<string, unknown>[]>({ max: limits.listCacheEntries });
-  const versions = new LRUCache<string, number>({ max: limits.listCacheEntries });
+  const kept = createBoundedCache<readonly Record<string, unknown>[]>(limits.listCacheEntries);
+  const versions = createBoundedCache<number>(limits.listCacheEntries);
   // A change makes all that was kept of the connection unreachable: its key is another one from then on.
   feed.listenToAll((uid) => versions.set(uid, (versions.get(uid) ?? 0) + 1));
   const key = (list: ListName, { uid, version }: Target) =>

@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache';
 import { type ListItem, type ListName, lists } from '../mcp/lists.ts';
+import { createBoundedCache } from '../platform/bounded-cache.ts';
 import type { Limits } from '../platform/limits.ts';
 import type { Target } from '../upstream/target.ts';
 
@@ -17,8 +17,7 @@ export function createListMemory(limits: Limits): ListMemory {
   const caches = new Map(
     Object.keys(lists).map((list) => [
       list,
-      new LRUCache<string, readonly Record<string, unknown>[]>({
-        max: limits.listCacheEntries,
+      createBoundedCache<readonly Record<string, unknown>[]>(limits.listCacheEntries, {
         ttl: limits.listCacheMs,
       }),
     ]),

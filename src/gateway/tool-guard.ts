@@ -1,8 +1,8 @@
-import { LRUCache } from 'lru-cache';
 import type { Connection } from '../connections/connection.ts';
 import type { Change, Pins } from '../connections/pins/drift.ts';
 import type { PinStore } from '../connections/pins/pin-store.ts';
 import type { Tool } from '../mcp/lists.ts';
+import { createBoundedCache } from '../platform/bounded-cache.ts';
 import { ApiError } from '../platform/errors.ts';
 import type { Limits } from '../platform/limits.ts';
 import { matchToolPath } from './tool-path.ts';
@@ -40,8 +40,8 @@ export function createToolGuard(
   quarantines: (namespace: string) => boolean | Promise<boolean>,
   { recordCacheEntries, pinLookMs, quarantineLookMs }: Limits,
 ): ToolGuard {
-  const seen = new LRUCache<string, true>({ max: recordCacheEntries, ttl: quarantineLookMs });
-  const looked = new LRUCache<string, true>({ max: recordCacheEntries, ttl: pinLookMs });
+  const seen = createBoundedCache<true>(recordCacheEntries, { ttl: quarantineLookMs });
+  const looked = createBoundedCache<true>(recordCacheEntries, { ttl: pinLookMs });
 
   async function quarantined({ namespace, uid }: Connection): Promise<string[]> {
     return (await quarantines(namespace)) ? waiting(await pins.find(uid)).map(({ name }) => name) : [];

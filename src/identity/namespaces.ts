@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../platform/bounded-cache.ts';
 import type { Clock } from '../platform/clock.ts';
 import { ApiError } from '../platform/errors.ts';
 import { readableNamespaceName } from '../platform/ids.ts';
@@ -167,8 +167,7 @@ interface Remembered {
 
 /** Remembers which organization owns which namespace; names that nobody has are asked anew each time. */
 export function createNamespaceDirectory(store: Store, limits: Limits): NamespaceDirectory {
-  const remembered = new LRUCache<string, Remembered>({
-    max: limits.identityCacheEntries,
+  const remembered = createBoundedCache<Remembered>(limits.identityCacheEntries, {
     ttl: limits.identityCacheMs,
     ttlResolution: limits.cacheClockMs,
   });

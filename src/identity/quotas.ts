@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../platform/bounded-cache.ts';
 import type { Clock } from '../platform/clock.ts';
 import { ApiError } from '../platform/errors.ts';
 import type { Limits } from '../platform/limits.ts';
@@ -59,10 +59,10 @@ export function createQuotas(
   limitsOf: (namespace: string) => NamespaceLimits,
 ): Quotas {
   const known = {
-    key: new LRUCache<string, Subject>({ max: limits.quotaSubjects }),
-    token: new LRUCache<string, Subject>({ max: limits.quotaSubjects }),
-    namespace: new LRUCache<string, Subject>({ max: limits.quotaSubjects }),
-    connection: new LRUCache<string, Subject>({ max: limits.quotaSubjects }),
+    key: createBoundedCache<Subject>(limits.quotaSubjects),
+    token: createBoundedCache<Subject>(limits.quotaSubjects),
+    namespace: createBoundedCache<Subject>(limits.quotaSubjects),
+    connection: createBoundedCache<Subject>(limits.quotaSubjects),
   };
 
   function subjectOf(scope: Scope, id: string): Subject {

@@ -1,6 +1,6 @@
 import type { Kysely } from 'kysely';
-import { LRUCache } from 'lru-cache';
 import { backoffMs } from '../../platform/backoff.ts';
+import { createBoundedCache } from '../../platform/bounded-cache.ts';
 import type { Tables } from '../../platform/store/schema.ts';
 import { UpstreamFault } from '../../upstream/fault.ts';
 import { type ConnectionsDeps, staleKey } from '../deps.ts';
@@ -30,7 +30,7 @@ export function createRenewer(deps: ConnectionsDeps): Renewer {
   const { store, clock, limits, log } = deps;
   const running = new Map<string, Promise<Grant | undefined>>();
   /** Why the last renewal failed, for those who come before the next one is due. */
-  const faults = new LRUCache<string, UpstreamFault>({ max: limits.renewFaults });
+  const faults = createBoundedCache<UpstreamFault>(limits.renewFaults);
 
   async function renew(connectionUid: string, seen: number): Promise<Grant | undefined> {
     const start = clock.elapsed();

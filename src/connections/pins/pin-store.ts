@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
 import type { Tool } from '../../mcp/lists.ts';
+import { createBoundedCache } from '../../platform/bounded-cache.ts';
 import { ApiError } from '../../platform/errors.ts';
 import { isMissingReference } from '../../platform/store/store.ts';
 import type { Connection } from '../connection.ts';
@@ -43,10 +43,7 @@ interface Seen {
 /** Builds it with an empty memory of at most `recordCacheEntries` connections. */
 export function createPinStore(deps: ConnectionsDeps): PinStore {
   const { store, clock, limits, log } = deps;
-  const remembered = new LRUCache<string, Seen>({
-    max: limits.recordCacheEntries,
-    ttl: limits.recordCacheMs,
-  });
+  const remembered = createBoundedCache<Seen>(limits.recordCacheEntries, { ttl: limits.recordCacheMs });
   // Pins read before a change must not be remembered after it.
   let changed = 0;
   store.onStale((key) => {

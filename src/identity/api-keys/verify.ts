@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../../platform/bounded-cache.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { isSameSecret } from '../../platform/is-same-secret.ts';
 import type { Limits } from '../../platform/limits.ts';
@@ -18,8 +18,7 @@ export interface KeyVerifier {
  * look, it notes the time in the key's row.
  */
 export function createKeyVerifier(store: Store, clock: Clock, limits: Limits): KeyVerifier {
-  const known = new LRUCache<string, { digest: Buffer; principal: Principal }>({
-    max: limits.identityCacheEntries,
+  const known = createBoundedCache<{ digest: Buffer; principal: Principal }>(limits.identityCacheEntries, {
     ttl: limits.identityCacheMs,
     ttlResolution: limits.cacheClockMs,
   });

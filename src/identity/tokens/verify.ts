@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { errors, jwtVerify } from 'jose';
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../../platform/bounded-cache.ts';
 import type { Clock } from '../../platform/clock.ts';
 import { ApiError } from '../../platform/errors.ts';
 import type { Limits } from '../../platform/limits.ts';
@@ -29,8 +29,7 @@ export interface TokenVerifierDeps {
 
 /** Verifies tokens, and remembers good ones by their hash until they, or what they descend from, end. */
 export function createTokenVerifier({ store, signingKeys, clock, limits }: TokenVerifierDeps): TokenVerifier {
-  const known = new LRUCache<string, Principal>({
-    max: limits.identityCacheEntries,
+  const known = createBoundedCache<Principal>(limits.identityCacheEntries, {
     ttl: limits.identityCacheMs,
     ttlResolution: limits.cacheClockMs,
   });

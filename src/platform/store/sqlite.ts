@@ -1,6 +1,6 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { Kysely, type SqliteDatabase, SqliteDialect, type SqliteStatement } from 'kysely';
-import { LRUCache } from 'lru-cache';
+import { createBoundedCache } from '../bounded-cache.ts';
 import type { Tables } from './schema.ts';
 
 /** Opens the SQLite file at `path`. */
@@ -21,7 +21,7 @@ export function sqliteDialect(path: string, lockWaitMs: number): SqliteDialect {
 
 /** The subset of better-sqlite3's interface that Kysely's own dialect asks for, over `node:sqlite`. */
 function asKyselyDatabase(database: DatabaseSync): SqliteDatabase {
-  const statements = new LRUCache<string, SqliteStatement>({ max: 500 });
+  const statements = createBoundedCache<SqliteStatement>(500);
   return {
     prepare(sql) {
       let statement = statements.get(sql);
