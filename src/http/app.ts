@@ -9,8 +9,9 @@ import { mcpEndpointRoutes, mcpPath } from './connect/mcp-endpoint.ts';
 import { namespaceEndpointRoutes } from './connect/namespace-endpoint.ts';
 import { protectedResourceRoutes } from './connect/protected-resource.ts';
 import { connectRoutes } from './connect/routes.ts';
+import { collectSchemas, serveContract } from './contract.ts';
 import type { App, HttpDeps } from './deps.ts';
-import { collectSchemas, serveDocumentation } from './documentation.ts';
+import { serveDocumentation } from './documentation.ts';
 import { answerClientError, answerErrors, answerFrameworkError } from './error-answer.ts';
 import { healthRoute } from './health.ts';
 import { readJsonBodies } from './json-body.ts';
@@ -118,6 +119,7 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
     connectRoutes(scope, deps);
     mcpEndpointRoutes(scope, deps, mcpPath);
   });
-  await serveDocumentation(app, publicUrl);
+  serveContract(app, publicUrl);
+  serveDocumentation(app);
   return app;
 }

@@ -1,93 +1,76 @@
-import swagger from '@fastify/swagger';
-import swaggerUi from '@fastify/swagger-ui';
-import type { FastifySchema, RouteOptions } from 'fastify';
-import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
-import { version } from '../platform/version.ts';
+import { createReadStream } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import type { App } from './deps.ts';
-import { errorSchema, registryErrorSchema } from './error-schemas.ts';
+import { favicon, html } from './pages/page.ts';
 
-/** Collects the schemas of all routes that follow. Register before them. */
-export async function collectSchemas(app: App): Promise<void> {
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: {
-        title: 'Patchbay',
-        version,
-        description:
-          'Self-hosted MCP connections. Every path below `/connect/{namespace}` is there at `/{namespace}` too.',
-      },
-      components: { securitySchemes: { bearerAuth: { type: 'http', scheme: 'bearer' } } },
-      security: [{ bearerAuth: [] }],
-    },
-    transform: (route) => nameWildcard(jsonSchemaTransform(describeAccess(route as never))),
-    transformObject: (route) => dropUnusedSchemas(jsonSchemaTransformObject(route)),
-  });
-}
-
-/** What each guarded route needs, and how it answers whom it does not let in (access.ts). */
-function describeAccess(input: Parameters<typeof jsonSchemaTransform>[0]) {
-  const { schema, route } = input as { schema?: FastifySchema; route: RouteOptions };
-  const { permission, errors } = route.config ?? {};
-  if (!schema || schema.hide || !permission || permission === 'public') return input;
-  const shape = errors === 'registry' ? registryErrorSchema : errorSchema;
-  const refusals = {
-    401: shape.describe('Missing or invalid token'),
-    429: shape.describe('More requests, or calls at once, than there may be'),
-  };
-  const response = { ...(schema.response as object), ...refusals };
-  return { ...input, schema: { ...schema, 'x-permission': permission, response } };
-}
-
-/** The router knows the rest of a path as `*`; OpenAPI wants a name, and the vendor's is `toolPath`. */
-function nameWildcard({ schema, url }: ReturnType<typeof jsonSchemaTransform>) {
-  if (!url.endsWith('/*') || !schema?.params) return { schema, url };
-  const params = JSON.parse(JSON.stringify(schema.params).replaceAll('"*"', '"toolPath"'));
-  return { schema: { ...schema, params }, url: `${url.slice(0, -1)}:toolPath` };
-}
-
-/** Each schema is there as input and as output; what no route refers to only confuses readers. */
-function dropUnusedSchemas(document: ReturnType<typeof jsonSchemaTransformObject>) {
-  const schemas =
-    (document as { components?: { schemas?: Record<string, unknown> } }).components?.schemas ?? {};
-  for (let dropped = true; dropped; ) {
-    const text = JSON.stringify(document);
-    const unused = Object.keys(schemas).filter((name) => !text.includes(`"#/components/schemas/${name}"`));
-    for (const name of unused) delete schemas[name];
-    dropped = unused.length > 0;
-  }
-  return document;
-}
+const route = { config: { permission: 'public' as const }, schema: { hide: true } };
 
 // The page loads nothing from elsewhere. Swagger UI styles itself inline.
 const pagePolicy =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
   "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/** `GET /openapi.json`, a page to read it at `/docs`, and the way there for a person who opens the origin. */
-export async function serveDocumentation(app: App, publicUrl: () => URL): Promise<void> {
-  let document: string | undefined;
-  app.get(
-    '/openapi.json',
-    { config: { permission: 'public' }, schema: { hide: true } },
-    async (_request, reply) => {
-      document ??= JSON.stringify({ ...app.swagger(), servers: [{ url: publicUrl().origin }] });
-      return reply.type('application/json').send(document);
-    },
+const page = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Patchbay API</title>
+<link rel="icon" href="${favicon}">
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+<script src="/docs/swagger-ui-bundle.js" defer></script>
+<script src="/docs/open.js" defer></script>
+</head>
+<body>
+<div id="swagger-ui"></div>
+<noscript>This page needs JavaScript. <a href="/openapi.json">The contract itself</a> does not.</noscript>
+</body>
+</html>
+`.markup;
+
+// Without the bar on top, which asks for the address of a document, and without a check of it by somebody else's service.
+const openScript = `SwaggerUIBundle(${JSON.stringify({
+  url: '/openapi.json',
+  dom_id: '#swagger-ui',
+  docExpansion: 'list',
+  deepLinking: true,
+  layout: 'BaseLayout',
+  validatorUrl: null,
+})});
+`;
+
+/**
+ * A page to read the contract at `/docs`, and the way there for a person who opens the origin. Of `@fastify/swagger-ui` it
+ * serves the files alone: what the plugin loads to do so takes 15 MB in every process, for a page that few of them are asked for.
+ */
+export function serveDocumentation(app: App): void {
+  app.get('/', route, (_request, reply) => reply.redirect('/docs'));
+  app.get('/docs', route, (_request, reply) =>
+    reply
+      .type('text/html; charset=utf-8')
+      .headers({ 'content-security-policy': pagePolicy, 'x-content-type-options': 'nosniff' })
+      .send(page),
   );
-  app.get('/', { config: { permission: 'public' }, schema: { hide: true } }, (_request, reply) =>
-    reply.redirect('/docs'),
+  app.get('/docs/open.js', route, (_request, reply) =>
+    reply.type('text/javascript; charset=utf-8').header('x-content-type-options', 'nosniff').send(openScript),
   );
-  await app.register(async (scope: App) => {
-    scope.addHook('onRoute', (route) => {
-      route.config = { ...route.config, permission: 'public' };
-    });
-    await scope.register(swaggerUi, {
-      routePrefix: '/docs',
-      staticCSP: pagePolicy,
-      theme: { title: 'Patchbay API' },
-      // Without the bar on top, which asks for the address of a document.
-      uiConfig: { docExpansion: 'list', deepLinking: true, layout: 'BaseLayout', validatorUrl: null },
-    });
-  });
+  const serveFile = (path: string, type: string, url: string) => {
+    const file = fileURLToPath(url);
+    app.get(path, route, (_request, reply) =>
+      reply
+        .type(type)
+        .headers({ 'cache-control': 'public, max-age=3600', 'x-content-type-options': 'nosniff' })
+        .send(createReadStream(file)),
+    );
+  };
+  serveFile(
+    '/docs/swagger-ui.css',
+    'text/css; charset=utf-8',
+    import.meta.resolve('@fastify/swagger-ui/static/swagger-ui.css'),
+  );
+  serveFile(
+    '/docs/swagger-ui-bundle.js',
+    'text/javascript; charset=utf-8',
+    import.meta.resolve('@fastify/swagger-ui/static/swagger-ui-bundle.js'),
+  );
 }

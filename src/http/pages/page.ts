@@ -74,7 +74,8 @@ export function webAddress(href: string): string | undefined {
 /** A patch cable with its two plugs, the picture of a connection. */
 export const cable = html`<svg viewBox="0 0 88 56" width="88" height="56"><path d="M6 18C50 18 38 38 82 38"/><circle cx="6" cy="18" r="6"/><circle cx="82" cy="38" r="6"/></svg>`;
 
-const favicon = `data:image/svg+xml,${encodeURIComponent(
+/** The picture of a page in the browser's tab, as a `data:` URL. */
+export const favicon = `data:image/svg+xml,${encodeURIComponent(
   '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><g fill="#d9692f" stroke="#d9692f" stroke-width="4">' +
     '<path d="M6 10c14 0 6 12 20 12" fill="none"/><circle cx="6" cy="10" r="3"/><circle cx="26" cy="22" r="3"/></g></svg>',
 )}`;
