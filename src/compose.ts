@@ -235,11 +235,8 @@ export async function compose(config: Config, log: Logger, replaced: Replaceable
       publicUrl,
       firstKey,
       async listen() {
-        await app.listen({
-          host: config.host,
-          port: config.port,
-          listenTextResolver: (address) => `Patchbay listens on ${address}`,
-        });
+        const address = await app.listen({ host: config.host, port: config.port });
+        log.info(`Patchbay listens on ${address}`);
         listening = app.server.address() as AddressInfo;
       },
       async close() {

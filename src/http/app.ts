@@ -1,7 +1,6 @@
 import cors from '@fastify/cors';
-import Fastify, { type FastifyBaseLogger, LogController } from 'fastify';
+import Fastify from 'fastify';
 import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
-import type { Logger } from '../platform/logger.ts';
 import { guardAccess, guardHost, requireDeclaredPermissions } from './access.ts';
 import { exportAuditRoute } from './audit/export-audit.ts';
 import { listAuditRoute } from './audit/list-audit.ts';
@@ -39,12 +38,10 @@ import { isWebSocketUpgrade } from './uplink/upgrades.ts';
 
 /** Builds the one origin: every API, and what guards it. Not yet listening. */
 export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<App> {
-  const { limits } = deps;
+  const { limits, log } = deps;
+  // It has no logger: one of its own for each request, and listeners for two lines about it, cost a call one part in twenty
+  // (docs/performance.md). What fails is logged where it is answered.
   const app: App = Fastify({
-    loggerInstance: deps.log as Logger & FastifyBaseLogger,
-    // Two log lines a request would cost the data path more than its own work.
-    childLoggerFactory: (logger) => logger,
-    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: limits.restBodyBytes,
     requestTimeout: limits.requestReceiveMs,
     http: {
@@ -56,7 +53,7 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
     forceCloseConnections: 'idle',
     return503OnClosing: false,
     routerOptions: { maxParamLength: limits.pathParameterChars, ignoreTrailingSlash: true },
-    frameworkErrors: answerFrameworkError,
+    frameworkErrors: answerFrameworkError(log),
     clientErrorHandler: answerClientError,
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(validatorCompiler);
@@ -64,7 +61,7 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
   app.setSerializerCompiler(() => (answer) => JSON.stringify(answer));
 
   requireDeclaredPermissions(app);
-  answerErrors(app);
+  answerErrors(app, log);
   readJsonBodies(app, limits);
   // Before CORS, which answers preflights by itself.
   guardHost(app, deps);

@@ -19,7 +19,6 @@ import type { Quotas, Usage } from '../identity/quotas.ts';
 import type { CliLogins } from '../identity/sign-in/cli-logins.ts';
 import type { SingleSignOn } from '../identity/sign-in/single-sign-on.ts';
 import type { SigningKeys } from '../identity/tokens/signing-keys.ts';
-import type { Logger } from '../platform/logger.ts';
 import type { AllowList } from './allow-list.ts';
 import type { BrowserGuard } from './pages/browser-guard.ts';
 
@@ -45,7 +44,7 @@ export type App = FastifyInstance<
   RawServerDefault,
   RawRequestDefaultExpression,
   RawReplyDefaultExpression,
-  Logger & FastifyBaseLogger,
+  FastifyBaseLogger,
   ZodTypeProvider
 >;
 

@@ -4,6 +4,7 @@ import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import { errorMessage } from '../mcp/answer.ts';
 import { ApiError, type ErrorCode, errorTable } from '../platform/errors.ts';
+import type { Logger } from '../platform/logger.ts';
 import type { App, ErrorShape } from './deps.ts';
 
 const frameworkCodes: Record<string, ErrorCode> = {
@@ -16,23 +17,25 @@ const frameworkCodes: Record<string, ErrorCode> = {
 const maxShownChars = 500;
 
 /** Answers every error in the shape of its route, from the one table of errors. */
-export function answerErrors(app: App): void {
+export function answerErrors(app: App, log: Logger): void {
   app.setErrorHandler((error: FastifyError, request, reply) => {
-    sendError(request, reply, toApiError(error));
+    sendError(log, request, reply, toApiError(error));
   });
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?')[0]?.slice(0, 200);
-    sendError(request, reply, new ApiError('not_found', { message: `No route ${request.method} ${path}` }));
+    sendError(
+      log,
+      request,
+      reply,
+      new ApiError('not_found', { message: `No route ${request.method} ${path}` }),
+    );
   });
 }
 
 /** For errors that Fastify meets before a route is known. */
-export function answerFrameworkError(
-  error: FastifyError,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): void {
-  sendError(request, reply, toApiError(error));
+export function answerFrameworkError(log: Logger) {
+  return (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void =>
+    sendError(log, request, reply, toApiError(error));
 }
 
 /** For what is no HTTP request: a malformed or too large head, or one that never ends. */
@@ -55,10 +58,10 @@ export function answerClientError(error: NodeJS.ErrnoException, socket: Socket):
   );
 }
 
-function sendError(request: FastifyRequest, reply: FastifyReply, error: ApiError): void {
+function sendError(log: Logger, request: FastifyRequest, reply: FastifyReply, error: ApiError): void {
   request.entry?.failed(error.code);
   if (error.status >= 500 && error.code === 'internal_error') {
-    request.log.error({ err: error.cause ?? error, requestId: request.id }, 'a request failed');
+    log.error({ err: error.cause ?? error, requestId: request.id }, 'a request failed');
   }
   reply
     .code(error.status)

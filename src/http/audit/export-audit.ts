@@ -39,14 +39,20 @@ export function exportAuditRoute(app: App, deps: HttpDeps): void {
 
 /** A page at a time is one chunk. */
 async function* lines(
-  { store, limits }: HttpDeps,
+  { store, limits, log }: HttpDeps,
   organizationId: string,
   filter: AuditFilter,
 ): AsyncGenerator<string> {
   const pages = allPages((cursor) =>
     readAudit(store, organizationId, filter, limits.auditExportRows, cursor),
   );
-  for await (const { rows } of pages) {
-    if (rows.length > 0) yield `${rows.map((row) => JSON.stringify(presentEntry(row))).join('\n')}\n`;
+  try {
+    for await (const { rows } of pages) {
+      if (rows.length > 0) yield `${rows.map((row) => JSON.stringify(presentEntry(row))).join('\n')}\n`;
+    }
+  } catch (error) {
+    // Lines are out already: the caller sees no more than that there is no end.
+    log.error({ err: error }, 'an export of the audit broke off');
+    throw error;
   }
 }
