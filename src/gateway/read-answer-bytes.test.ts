@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { judgeAnswer, smallAnswerBytes } from './read-answer-bytes.ts';
+import { AnswerSign, judgeAnswer, smallAnswerBytes } from './read-answer-bytes.ts';
 
 const judge = (text: string, id: string | number = 1) => judgeAnswer(Buffer.from(text), id);
 const answer = (rest: object) => JSON.stringify({ jsonrpc: '2.0', id: 1, ...rest });
@@ -64,5 +64,30 @@ describe('judgeAnswer', () => {
         expect(judge(text, given)).toEqual(expected);
       }),
     );
+  });
+});
+
+describe('AnswerSign', () => {
+  const text = 'data: {"jsonrpc":"2.0","method":"x"}\n\ndata: {"jsonrpc":"2.0","id":1,"result":{}}\n\n';
+
+  test('sees the key of an answer however its stream is cut', () => {
+    for (let first = 0; first <= text.length; first++) {
+      for (const second of [first + 1, first + 3, first + 8, first + 20]) {
+        const sign = new AnswerSign();
+        for (const piece of [text.slice(0, first), text.slice(first, second), text.slice(second)]) {
+          sign.look(Buffer.from(piece));
+        }
+        expect(sign.seen, `cut at ${first} and ${second}`).toBe(true);
+      }
+    }
+    const byBytes = new AnswerSign();
+    for (const char of text) byBytes.look(Buffer.from(char));
+    expect(byBytes.seen).toBe(true);
+  });
+
+  test('sees none where there is none', () => {
+    const sign = new AnswerSign();
+    for (const char of text.replace('"result"', '"results"')) sign.look(Buffer.from(char));
+    expect(sign.seen).toBe(false);
   });
 });

@@ -80,14 +80,25 @@ export function readErrorEvent(chunk: Buffer): { code: number; body: Buffer } | 
 /** Watches a stream for the key that every answer has; without it, none came. Keys may be split by chunks. */
 export class AnswerSign {
   seen = false;
+  /** The end of what came before: all of a key but its last byte. */
   #tail: Buffer = Buffer.alloc(0);
 
   look(chunk: Buffer): void {
     if (this.seen) return;
-    const bytes = Buffer.concat([this.#tail, chunk]);
-    this.seen = bytes.includes(resultKey) || bytes.includes(errorKey);
-    this.#tail = bytes.subarray(-8);
+    this.seen = hasAnswerKey(chunk) || hasAnswerKey(Buffer.concat([this.#tail, chunk.subarray(0, keyRest)]));
+    if (!this.seen) this.#tail = this.#lastBytes(chunk);
   }
+
+  #lastBytes(chunk: Buffer): Buffer {
+    if (chunk.length >= keyRest) return Buffer.from(chunk.subarray(-keyRest));
+    return Buffer.concat([this.#tail, chunk]).subarray(-keyRest);
+  }
+}
+
+const keyRest = resultKey.length - 1;
+
+function hasAnswerKey(bytes: Buffer): boolean {
+  return bytes.includes(resultKey) || bytes.includes(errorKey);
 }
 
 /** The chunks as one Buffer. One alone is returned itself, not copied: it still shares its memory. */

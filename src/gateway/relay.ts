@@ -299,7 +299,7 @@ class Relay implements Dispatcher.DispatchHandler, Expiring {
       ...(isEvents ? { 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' } : {}),
     });
     if (isEvents && !this.#ended) {
-      this.#response.flushHeaders();
+      this.#writer.begin();
       this.#deps.deadlines.set(this, this.#eventDeadline());
     }
     return this.#writer;

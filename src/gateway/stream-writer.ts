@@ -32,8 +32,15 @@ export class StreamWriter {
     this.#answerSign = isEvents && !replacedId ? new AnswerSign() : undefined;
     this.#boundary = isEvents ? new EventBoundary() : undefined;
     this.#batch = new TickBatch((bytes) => {
-      if (!response.destroyed) written(this.write(bytes));
+      if (response.destroyed) return;
+      if (bytes.length > 0) written(this.write(bytes));
+      else if (entry.bytesOut === 0) response.flushHeaders();
     });
+  }
+
+  /** Lets the head go out, with what comes in this tick: a server's first event mostly comes with its head. */
+  begin(): void {
+    this.#batch.begin();
   }
 
   /** Whether the answer to the request was among what was written. */

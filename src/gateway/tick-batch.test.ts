@@ -26,3 +26,16 @@ test('what was flushed early is not flushed again', async () => {
   await untilTickEnds();
   expect(flushed).toEqual(['ab', 'c']);
 });
+
+test('what was begun is flushed when the tick is over, once, also with nothing in it', async () => {
+  const flushed: string[] = [];
+  const batch = new TickBatch((bytes) => flushed.push(bytes.toString()));
+  batch.begin();
+  batch.add(Buffer.from('a'));
+  expect(flushed).toEqual([]);
+  await untilTickEnds();
+  expect(flushed).toEqual(['a']);
+  batch.begin();
+  await untilTickEnds();
+  expect(flushed).toEqual(['a', '']);
+});

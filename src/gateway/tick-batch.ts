@@ -6,6 +6,7 @@ import { concat } from './read-answer-bytes.ts';
  */
 export class TickBatch {
   #pieces: Buffer[] = [];
+  #isBegun = false;
   readonly #flushed: (bytes: Buffer) => void;
 
   /** `flushed` gets what came together, once the tick is over. */
@@ -13,13 +14,20 @@ export class TickBatch {
     this.#flushed = flushed;
   }
 
+  /** Once this tick is over, `flushed` is called also if nothing came: with no bytes. */
+  begin(): void {
+    this.#isBegun = true;
+    process.nextTick(flush, this);
+  }
+
   add(piece: Buffer): void {
-    if (this.#pieces.push(piece) === 1) process.nextTick(flush, this);
+    if (this.#pieces.push(piece) === 1 && !this.#isBegun) process.nextTick(flush, this);
   }
 
   /** Does not wait for the end of the tick. */
   flush(): void {
-    if (this.#pieces.length === 0) return;
+    if (this.#pieces.length === 0 && !this.#isBegun) return;
+    this.#isBegun = false;
     const bytes = concat(this.#pieces);
     this.#pieces = [];
     this.#flushed(bytes);
