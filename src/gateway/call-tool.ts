@@ -3,6 +3,7 @@ import type { RpcAnswer } from '../mcp/answer.ts';
 import { mirroredParams } from '../mcp/headers.ts';
 import type { Tool } from '../mcp/lists.ts';
 import { ApiError } from '../platform/errors.ts';
+import { withinLimit } from '../platform/within-limit.ts';
 import { callUpstream } from '../upstream/call.ts';
 import { askUpstream, refuseWaitingTools } from './ask-upstream.ts';
 import type { GatewayDeps } from './deps.ts';
@@ -75,10 +76,11 @@ async function askForCall(
   caller: AbortSignal,
 ): Promise<RpcAnswer> {
   const { transport, sessions } = deps;
-  const signal = AbortSignal.any([caller, AbortSignal.timeout(reached.target.timeLimits.callTimeoutMs)]);
   const mirrored = mirroredParams(tool.inputSchema, params.arguments);
-  return askUpstream(deps, reached, caller, ({ connection, target }) =>
-    callUpstream(transport, sessions, target, connection.protocol, 'tools/call', params, signal, mirrored),
+  return withinLimit(reached.target.timeLimits.callTimeoutMs, [caller], (signal) =>
+    askUpstream(deps, reached, caller, ({ connection, target }) =>
+      callUpstream(transport, sessions, target, connection.protocol, 'tools/call', params, signal, mirrored),
+    ),
   );
 }
 

@@ -1,5 +1,6 @@
 import { type ListItem, type ListName, lists, type Tool } from '../mcp/lists.ts';
 import { ApiError } from '../platform/errors.ts';
+import { withinLimit } from '../platform/within-limit.ts';
 import { callUpstream } from '../upstream/call.ts';
 import { UpstreamFault } from '../upstream/fault.ts';
 import { askUpstream } from './ask-upstream.ts';
@@ -20,15 +21,16 @@ export async function fetchList<L extends ListName>(
   caller: AbortSignal,
   timeLimitMs = deps.limits.listMs,
 ): Promise<readonly ListItem<L>[]> {
-  const signal = AbortSignal.any([caller, AbortSignal.timeout(timeLimitMs)]);
-  return askUpstream(deps, reached, caller, async (current) => {
-    const { items, ttlMs } = await fetchPages(deps, current, list, signal);
-    deps.freshLists.keep(list, current.target, items, ttlMs);
-    const shown = await show(deps, current, list, items);
-    if (list === 'tools') deps.toolGuard.noteListed(current.connection);
-    deps.listMemory.set(list, current.target, shown);
-    return shown;
-  });
+  return withinLimit(timeLimitMs, [caller], (signal) =>
+    askUpstream(deps, reached, caller, async (current) => {
+      const { items, ttlMs } = await fetchPages(deps, current, list, signal);
+      deps.freshLists.keep(list, current.target, items, ttlMs);
+      const shown = await show(deps, current, list, items);
+      if (list === 'tools') deps.toolGuard.noteListed(current.connection);
+      deps.listMemory.set(list, current.target, shown);
+      return shown;
+    }),
+  );
 }
 
 /** The same, for who only wants to see it: what the server has given is used for as long as the server says. */

@@ -60,7 +60,7 @@ export const defaultLimits = {
   circuits: 10_000,
   /** How long a session of a legacy caller lasts. */
   callerSessionMs: 24 * 60 * 60_000,
-  /** Streams of callers that one upstream origin may have open: half of its sockets, which calls need too. */
+  /** Streams of callers that one upstream origin may have open: a third of its sockets, which calls need too. */
   streamsPerOrigin: 512,
   /** Silence after which an event stream carries a comment, so that no proxy in between closes it. */
   streamKeepAliveMs: 15_000,
@@ -112,8 +112,8 @@ export const defaultLimits = {
   toolSearchReadChars: 1_000,
   /** How long the namespace endpoint waits after a change of a connection, so that several are told as one. */
   listChangePauseMs: 200,
-  /** Sockets to one upstream origin. */
-  socketsPerOrigin: 1024,
+  /** Sockets to one upstream origin: those that sessions and streams hold, and some hundreds for calls. */
+  socketsPerOrigin: 1536,
   /** Idle keep-alive of an upstream socket, unless the upstream's Keep-Alive says less. */
   upstreamKeepAliveMs: 30_000,
 
@@ -121,6 +121,12 @@ export const defaultLimits = {
   upstreamSessions: 10_000,
   /** A pooled upstream session unused for this long is ended. */
   upstreamSessionIdleMs: 15 * 60_000,
+  /**
+   * Sessions that one process keeps for the calls that it translates: all, and with one origin. Each holds a socket for what
+   * its server says, which calls need too.
+   */
+  leasedSessions: 10_000,
+  leasedSessionsPerOrigin: 256,
   /**
    * Sessions over HTTP+SSE that one process keeps for calls: all, and with one origin. Each holds a socket, which calls
    * need too.

@@ -1,17 +1,13 @@
 import type { Clock } from '../platform/clock.ts';
-import { ApiError } from '../platform/errors.ts';
 import type { Limits } from '../platform/limits.ts';
+import { withinLimit } from '../platform/within-limit.ts';
 import { UpstreamFault } from './fault.ts';
 import type { LegacyClient, LegacySession, SessionRequest } from './legacy-session.ts';
 import type { OwnSession, OwnSessions } from './link-sessions.ts';
+import { makeRoom, type Occupant } from './session-room.ts';
 import type { Target } from './target.ts';
 
-interface Kept extends OwnSession {
-  target: Target;
-  users: number;
-  /** On the clock of `elapsed()`. */
-  usedAt: number;
-}
+interface Kept extends OwnSession, Occupant {}
 
 interface Opening {
   target: Target;
@@ -49,20 +45,6 @@ export function createOwnSessions(introduce: Introduce, limits: Limits, clock: C
     sweep = clock.after(60_000, sweepIdle);
   }
 
-  /** Whether one more with `origin` may be opened, after the idle one unused the longest has made way. */
-  function hasRoom(origin: string): boolean {
-    const isHere = ({ target }: { target: Target }) => target.origin === origin;
-    const here = [...open].filter(isHere);
-    const isFullHere = here.length + [...openings].filter(isHere).length >= limits.sseOwnSessionsPerOrigin;
-    if (!isFullHere && open.size + openings.size < limits.sseOwnSessions) return true;
-    let least: Kept | undefined;
-    for (const kept of isFullHere ? here : open) {
-      if (kept.users === 0 && (!least || kept.usedAt < least.usedAt)) least = kept;
-    }
-    if (least) discard(least);
-    return least !== undefined;
-  }
-
   function keep(target: Target, session: LegacySession): OwnSession {
     const kept: Kept = {
       session,
@@ -85,12 +67,16 @@ export function createOwnSessions(introduce: Introduce, limits: Limits, clock: C
 
   return {
     async open(target, client, onMessage, signal) {
-      if (!hasRoom(target.origin)) throw new OriginFull();
+      const { sseOwnSessions: most, sseOwnSessionsPerOrigin: mostPerOrigin } = limits;
+      makeRoom(target.origin, { open, openings: [...openings], most, mostPerOrigin, discard });
       const opening = { target, stop: new AbortController() };
       openings.add(opening);
-      const deadline = AbortSignal.any([signal, opening.stop.signal, AbortSignal.timeout(limits.probeMs)]);
       try {
-        return keep(target, await introduce(target, client, onMessage, deadline));
+        const stops = [signal, opening.stop.signal];
+        const session = await withinLimit(limits.probeMs, stops, (deadline) =>
+          introduce(target, client, onMessage, deadline),
+        );
+        return keep(target, session);
       } finally {
         openings.delete(opening);
       }
@@ -110,15 +96,4 @@ export function createOwnSessions(introduce: Introduce, limits: Limits, clock: C
 
 function ended(): UpstreamFault {
   return new UpstreamFault('cut_off', 'the session was ended');
-}
-
-/** Every session that may be open is in use; none was opened. */
-class OriginFull extends UpstreamFault {
-  constructor() {
-    super('busy', 'too many sessions with this upstream are in use');
-  }
-
-  override toApiError(): ApiError {
-    return new ApiError('rate_limited', { message: 'Too many sessions with this upstream are in use.' });
-  }
 }

@@ -60,3 +60,25 @@ test('what a server asks goes to the call under way, and is refused where nobody
     error: { code: -32601, message: 'Method not found' },
   });
 });
+
+test('with one origin there are no more sessions than may be: an idle one makes way, or the call is refused', async () => {
+  const few = createSessionLeases(
+    rig.transport({ leasedSessionsPerOrigin: 2 }),
+    new StandingClock(),
+    new ChangeFeed(),
+    new LocalBus('proc_2'),
+  );
+  const lend = (name: string) =>
+    few.lease(rig.target(), overSse, { ...client(), clientInfo: { name, version: '1' } }, false);
+  const idle = await lend('idle');
+  const busy = await lend('busy');
+  idle.release();
+  const next = await lend('next');
+  await until(() => rig.server.clients.size === 2);
+  expect(idle.session.ended.aborted).toBe(true);
+  expect(busy.session.ended.aborted).toBe(false);
+  await expect(lend('one too many')).rejects.toMatchObject({ kind: 'busy' });
+  next.release();
+  await lend('again');
+  await few.close();
+});

@@ -1,10 +1,12 @@
 import { hash } from 'node:crypto';
 import type { Clock } from '../platform/clock.ts';
+import { withinLimit } from '../platform/within-limit.ts';
 import { type ChangeFeed, isChange } from './change-feed.ts';
 import type { Transport } from './exchange.ts';
 import { openHttpSession } from './http-session.ts';
 import type { LegacyClient, LegacySession, SessionRequest, UpstreamMessage } from './legacy-session.ts';
 import type { Protocol } from './negotiate.ts';
+import { makeRoom, type Occupant } from './session-room.ts';
 import { openSseSession } from './sse/open-session.ts';
 import type { Target } from './target.ts';
 import type { UplinkBus } from './uplink/bus.ts';
@@ -44,18 +46,18 @@ const methodNotFound = { code: -32601, message: 'Method not found' };
 /** What a server can ask of a client, by the capability that says so (MCP 2025-11-25, basic/lifecycle). */
 const askable = ['elicitation', 'sampling', 'roots'];
 
-interface Kept {
+interface Kept extends Occupant {
   key: string;
-  target: Target;
   session: LegacySession;
   isShared: boolean;
-  users: number;
-  usedAt: number;
   logLevel: string | undefined;
   listener: SessionRequest['onMessage'] | undefined;
 }
 
-/** Builds the leases of this process. Every minute it ends sessions idle for `upstreamSessionIdleMs`. */
+/**
+ * Builds the leases of this process. Every minute it ends sessions idle for `upstreamSessionIdleMs`. At `leasedSessions`, or
+ * `leasedSessionsPerOrigin`, the idle one unused the longest makes way; if all are in use, the call is refused.
+ */
 export function createSessionLeases(
   transport: Transport,
   clock: Clock,
@@ -64,7 +66,9 @@ export function createSessionLeases(
 ): SessionLeases {
   const { limits } = transport;
   const kept = new Set<Kept>();
-  const opening = new Map<string, Promise<Kept>>();
+  /** Those that are being opened: shared ones, for others who want the same, and all. */
+  const sharing = new Map<string, Promise<Kept>>();
+  const openings = new Set<{ target: Target }>();
   let sweep = clock.after(60_000, sweepIdle);
 
   function sweepIdle(): void {
@@ -79,11 +83,12 @@ export function createSessionLeases(
   }
 
   function openAs(protocol: Protocol, target: Target, client: LegacyClient): Promise<LegacySession> {
-    const deadline = AbortSignal.timeout(limits.probeMs);
-    // The feed is told of changes by the tunnel itself, once for all sessions.
-    if (protocol.uplink) return bus.open(target, client, false, deadline);
-    const openSession = protocol.sse === undefined ? openHttpSession : openSseSession;
-    return openSession(transport, target, client, deadline);
+    return withinLimit<LegacySession>(limits.probeMs, [], (deadline) => {
+      // The feed is told of changes by the tunnel itself, once for all sessions.
+      if (protocol.uplink) return bus.open(target, client, false, deadline);
+      const openSession = protocol.sse === undefined ? openHttpSession : openSseSession;
+      return openSession(transport, target, client, deadline);
+    });
   }
 
   async function open(
@@ -93,7 +98,11 @@ export function createSessionLeases(
     key: string,
     isShared: boolean,
   ): Promise<Kept> {
-    const session = await openAs(protocol, target, client);
+    const { leasedSessions: most, leasedSessionsPerOrigin: mostPerOrigin } = limits;
+    makeRoom(target.origin, { open: kept, openings: [...openings], most, mostPerOrigin, discard: drop });
+    const opening = { target };
+    openings.add(opening);
+    const session = await openAs(protocol, target, client).finally(() => openings.delete(opening));
     const entry: Kept = {
       key,
       target,
@@ -114,16 +123,7 @@ export function createSessionLeases(
     };
     // Servers also ask outside of the call that they ask for, on the stream of the session. One without it is fine.
     await session.listen(hear).catch(() => false);
-    if (kept.size > limits.upstreamSessions) dropLeastUsed();
     return entry;
-  }
-
-  function dropLeastUsed(): void {
-    let least: Kept | undefined;
-    for (const entry of kept) {
-      if (entry.users === 0 && (!least || entry.usedAt < least.usedAt)) least = entry;
-    }
-    if (least) drop(least);
   }
 
   async function find(
@@ -138,10 +138,10 @@ export function createSessionLeases(
       if (entry.key === key && entry.isShared === isShared && (isShared || entry.users === 0)) return entry;
     }
     if (!isShared) return open(target, protocol, client, key, false);
-    let promise = opening.get(key);
+    let promise = sharing.get(key);
     if (!promise) {
-      promise = open(target, protocol, client, key, true).finally(() => opening.delete(key));
-      opening.set(key, promise);
+      promise = open(target, protocol, client, key, true).finally(() => sharing.delete(key));
+      sharing.set(key, promise);
     }
     return promise;
   }

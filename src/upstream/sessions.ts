@@ -3,6 +3,7 @@ import { sessionHeader } from '../mcp/headers.ts';
 import { latestLegacyRevision, legacyRevisions } from '../mcp/revisions.ts';
 import type { Clock } from '../platform/clock.ts';
 import { randomText } from '../platform/ids.ts';
+import { withinLimit } from '../platform/within-limit.ts';
 import type { Transport } from './exchange.ts';
 import { plainClient } from './initialize.ts';
 import type { LinkSessions } from './link-sessions.ts';
@@ -161,7 +162,9 @@ export function createSessionPool(
       const name = openingKey(target, revision);
       let promise = opening.get(name);
       if (!promise) {
-        promise = openSession(transport, target, plainClient(revision), AbortSignal.timeout(limits.probeMs))
+        promise = withinLimit(limits.probeMs, [], (deadline) =>
+          openSession(transport, target, plainClient(revision), deadline),
+        )
           .then((opened) => keep(target, revision, opened))
           .finally(() => opening.delete(name));
         opening.set(name, promise);

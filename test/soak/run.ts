@@ -4,31 +4,39 @@ import { parseArgs } from 'node:util';
 import { Agent } from 'undici';
 import { median, rssBytes } from '../bench/measure.ts';
 import { choosePlacement, Processes } from '../bench/processes.ts';
-import { type LongCall, longCall, quickCalls } from './calls.ts';
+import { startSseServer } from '../fixtures/sse-server.ts';
+import { type Abandoned, abandonSessions } from './abandoned-sessions.ts';
+import { type Endpoint, type LongCall, longCall, quickCalls } from './calls.ts';
 
 const usage = `npm run soak -- [options]
   --minutes <n>      how long (default: 10)
   --connections <n>  connections that call without a pause meanwhile (default: 32)
-  --long <n>         calls that last the whole time, with progress each second (default: 8)`;
+  --long <n>         calls that last the whole time, with progress each second (default: 8)
+  --sessions <n>     legacy sessions that are opened afterwards, and never ended, with a server of each kind (default: 10000)`;
 
 const { values: given } = parseArgs({
   options: {
     minutes: { type: 'string', default: '10' },
     connections: { type: 'string', default: '32' },
     long: { type: 'string', default: '8' },
+    sessions: { type: 'string', default: '10000' },
   },
 });
-const [minutes, connections, long] = [given.minutes, given.connections, given.long].map(Number) as [
+const minutes = Number(given.minutes);
+const [connections, long, sessions] = [given.connections, given.long, given.sessions].map(Number) as [
   number,
   number,
   number,
 ];
-if (!(minutes > 0) || !Number.isInteger(connections) || !Number.isInteger(long)) {
+if (!(minutes > 0) || ![connections, long, sessions].every(Number.isInteger)) {
   console.error(usage);
   process.exit(2);
 }
 
-/** How much more memory the last third of the time may take than the second: more is a leak, less is noise. */
+/**
+ * How much more memory there may be in the last third of the time than in both others, and after sessions than before: more is a
+ * leak. A heap that was smaller for a while is none.
+ */
 const allowedGrowth = 1.1;
 
 const processes = new Processes();
@@ -47,16 +55,33 @@ try {
   const script = fileURLToPath(new URL('./upstream.ts', import.meta.url));
   const upstream = await processes.start(script, [], others);
   const patchbay = await processes.startPatchbay(await processes.makeDataDir(), token, underTest, undefined);
-  const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
-  const body = JSON.stringify({ mcpUrl: `${upstream.origin}/mcp` });
-  const url = `${patchbay.origin}/connect/default/soak`;
-  const put = await fetch(url, { method: 'PUT', headers, body });
-  if (put.status !== 201) throw new Error(`PUT answered ${put.status}`);
+  const authorization = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+  /** Makes a connection; its MCP endpoint. */
+  const connect = async (
+    id: string,
+    mcpUrl: string,
+    headers: Record<string, string> = {},
+  ): Promise<Endpoint> => {
+    const put = await fetch(`${patchbay.origin}/connect/default/${id}`, {
+      method: 'PUT',
+      headers: authorization,
+      body: JSON.stringify({ mcpUrl, headers }),
+    });
+    const text = await put.text();
+    if (put.status !== 201 || !text.includes('"connected"'))
+      throw new Error(`PUT answered ${put.status} ${text}`);
+    return {
+      dispatcher,
+      origin: patchbay.origin,
+      path: `/connect/default/${id}/mcp`,
+      headers: authorization,
+    };
+  };
+  const endpoint = await connect('modern', `${upstream.origin}/mcp`);
 
   const endAt = Date.now() + seconds * 1_000;
   const samples: number[] = [];
   const sampling = setInterval(() => samples.push(rssBytes(patchbay.pid)), 1_000);
-  const endpoint = { dispatcher, origin: patchbay.origin, path: '/connect/default/soak/mcp', headers };
   const [longCalls, quick] = await Promise.all([
     Promise.all(Array.from({ length: long }, () => longCall(endpoint, seconds))),
     quickCalls(endpoint, connections, endAt),
@@ -79,11 +104,36 @@ try {
   console.log(
     `RSS by thirds of the time: ${mb(first)}, ${mb(second)}, ${mb(last)} MB; at most ${mb(Math.max(...samples))} MB`,
   );
+
+  const secret = randomBytes(16).toString('hex');
+  const legacyScript = fileURLToPath(new URL('../bench/upstream.ts', import.meta.url));
+  const legacy = await processes.start(legacyScript, [secret], others);
+  const sse = await startSseServer();
+  const kinds: Record<string, Endpoint> = {
+    'relayed to a legacy server': await connect('legacy', `${legacy.origin}/legacy`, { 'x-api-key': secret }),
+    'translated for a modern server': endpoint,
+    'with a server over HTTP+SSE': await connect('sse', sse.url),
+  };
+  const abandoned: [string, Abandoned][] = [];
+  for (const [kind, itsEndpoint] of Object.entries(kinds)) {
+    const outcome = await abandonSessions(itsEndpoint, patchbay.pid, sessions, allowedGrowth);
+    abandoned.push([kind, outcome]);
+    const { opened, errors, beforeBytes, afterBytes } = outcome;
+    console.log(
+      `${opened} sessions ${kind}, none ended: ${errors} errors, RSS ${mb(beforeBytes)} MB before, ${mb(afterBytes)} MB after`,
+    );
+  }
+  await sse.stop();
+
   const failures = [
+    ...abandoned.flatMap(([kind, { errors, firstError, beforeBytes, afterBytes }]) => [
+      errors > 0 && `a session ${kind} was not opened: ${firstError}`,
+      afterBytes > beforeBytes * allowedGrowth && `sessions ${kind} leave memory behind`,
+    ]),
     quick.errors > 0 && `a call failed: ${quick.firstError}`,
     survived < long && 'a long call did not survive',
     told < seconds && 'progress was lost',
-    last > second * allowedGrowth && 'memory grows',
+    last > Math.max(first, second) * allowedGrowth && 'memory grows',
   ].filter(Boolean);
   for (const failure of failures) console.error(failure);
   process.exitCode = failures.length > 0 ? 1 : 0;

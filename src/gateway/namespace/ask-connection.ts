@@ -1,5 +1,6 @@
 import type { RpcAnswer } from '../../mcp/answer.ts';
 import { ApiError } from '../../platform/errors.ts';
+import { withinLimit } from '../../platform/within-limit.ts';
 import { callUpstream } from '../../upstream/call.ts';
 import { refuseWaiting } from '../answer-mcp.ts';
 import { askUpstream } from '../ask-upstream.ts';
@@ -28,9 +29,10 @@ export async function askConnection(
     const reached = await reachVisible(deps, asking, connectionId, refuseWaiting(deps));
     if (method === 'tools/call') await requireAcceptedTool(deps, reached, params.name, caller.signal);
     const { callTimeoutMs } = reached.target.timeLimits;
-    const signal = AbortSignal.any([caller.signal, AbortSignal.timeout(callTimeoutMs)]);
-    const answer = await askUpstream(deps, reached, caller.signal, ({ target, connection }) =>
-      callUpstream(transport, sessions, target, connection.protocol, method, params, signal, mirrored),
+    const answer = await withinLimit(callTimeoutMs, [caller.signal], (signal) =>
+      askUpstream(deps, reached, caller.signal, ({ target, connection }) =>
+        callUpstream(transport, sessions, target, connection.protocol, method, params, signal, mirrored),
+      ),
     );
     return ownHop(answer);
   });

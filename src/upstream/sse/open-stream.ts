@@ -1,5 +1,6 @@
 import type { Dispatcher } from 'undici';
 import { mediaType, singleValue } from '../../mcp/headers.ts';
+import { withinLimit } from '../../platform/within-limit.ts';
 import { discard, follow, type Transport } from '../exchange.ts';
 import { faultOfContentType, faultOfError, faultOfStatus, UpstreamFault } from '../fault.ts';
 import type { Target } from '../target.ts';
@@ -24,33 +25,35 @@ export async function openEventStream(
   target: Target,
   deadline: AbortSignal,
 ): Promise<EventStream> {
-  const limit = AbortSignal.any([deadline, AbortSignal.timeout(limits.sseEndpointMs)]);
-  const closing = new AbortController();
-  const giveUp = () => closing.abort(limit.reason);
-  if (limit.aborted) giveUp();
-  limit.addEventListener('abort', giveUp);
-  try {
-    const request = {
-      method: 'GET',
-      headers: ['accept', 'text/event-stream'],
-      signal: closing.signal,
-    } as const;
-    const { response, path } = await follow(dispatcher, target, request, limits.redirects);
-    requireEventStream(response, target);
-    const events = readEvents(response.body, limits.collectedAnswerBytes);
-    const first = await events.next();
-    if (first.done) {
-      throw new UpstreamFault('cut_off', 'upstream ended its event stream before it named an endpoint');
+  return withinLimit(limits.sseEndpointMs, [deadline], async (limit) => {
+    // The stream outlives the limit, which ends no more than its opening.
+    const closing = new AbortController();
+    const giveUp = () => closing.abort(limit.reason);
+    if (limit.aborted) giveUp();
+    limit.addEventListener('abort', giveUp);
+    try {
+      const request = {
+        method: 'GET',
+        headers: ['accept', 'text/event-stream'],
+        signal: closing.signal,
+      } as const;
+      const { response, path } = await follow(dispatcher, target, request, limits.redirects);
+      requireEventStream(response, target);
+      const events = readEvents(response.body, limits.collectedAnswerBytes);
+      const first = await events.next();
+      if (first.done) {
+        throw new UpstreamFault('cut_off', 'upstream ended its event stream before it named an endpoint');
+      }
+      const endpoint = endpointOf(first.value, target, path, limits.sseEndpointChars);
+      return { endpoint, events, close: () => closing.abort(new Error('the session ends')) };
+    } catch (error) {
+      const fault = faultOfError(limit.aborted ? (limit.reason ?? error) : error);
+      closing.abort(fault);
+      throw fault;
+    } finally {
+      limit.removeEventListener('abort', giveUp);
     }
-    const endpoint = endpointOf(first.value, target, path, limits.sseEndpointChars);
-    return { endpoint, events, close: () => closing.abort(new Error('the session ends')) };
-  } catch (error) {
-    const fault = faultOfError(limit.aborted ? (limit.reason ?? error) : error);
-    closing.abort(fault);
-    throw fault;
-  } finally {
-    limit.removeEventListener('abort', giveUp);
-  }
+  });
 }
 
 /** The server speaks HTTP+SSE, but names an endpoint that nothing may be sent to. */

@@ -1,23 +1,19 @@
 import { hash } from 'node:crypto';
 import { latestLegacyRevision } from '../../mcp/revisions.ts';
 import type { Clock } from '../../platform/clock.ts';
-import { ApiError } from '../../platform/errors.ts';
+import { withinLimit } from '../../platform/within-limit.ts';
 import type { Transport } from '../exchange.ts';
 import { CredentialsRefused, faultOfError, UpstreamFault } from '../fault.ts';
 import { plainClient } from '../initialize.ts';
 import { type LegacySession, SessionLost } from '../legacy-session.ts';
 import type { LinkSessions, OwnSessions } from '../link-sessions.ts';
+import { makeRoom, type Occupant } from '../session-room.ts';
 import type { Target } from '../target.ts';
 import { openSseSession } from './open-session.ts';
 import type { SseSession } from './session.ts';
 
-interface Pooled {
+interface Pooled extends Occupant {
   session: SseSession;
-  target: Target;
-  /** On the clock of `elapsed()`. */
-  usedAt: number;
-  /** Calls under way: while there are any, the session is not idle. */
-  calls: number;
   /** Takes no more calls, and is closed when those under way have ended. */
   isRetired: boolean;
 }
@@ -47,7 +43,7 @@ export function createSsePool(transport: Transport, clock: Clock, own: OwnSessio
   const openingKey = (target: Target) => `${key(target)}:${hash('sha256', headersOf(target), 'base64url')}`;
 
   function keep(target: Target, session: SseSession): Pooled {
-    const pooled = { session, target, usedAt: clock.elapsed(), calls: 0, isRetired: false };
+    const pooled = { session, target, usedAt: clock.elapsed(), users: 0, isRetired: false };
     const before = current.get(key(target));
     if (before) retire(before);
     current.set(key(target), pooled);
@@ -61,7 +57,7 @@ export function createSsePool(transport: Transport, clock: Clock, own: OwnSessio
   function retire(pooled: Pooled): void {
     pooled.isRetired = true;
     if (current.get(key(pooled.target)) === pooled) current.delete(key(pooled.target));
-    if (pooled.calls === 0) discard(pooled);
+    if (pooled.users === 0) discard(pooled);
   }
 
   function discard(pooled: Pooled): void {
@@ -70,29 +66,18 @@ export function createSsePool(transport: Transport, clock: Clock, own: OwnSessio
     void pooled.session.close();
   }
 
-  /** Whether one more session with `origin` may be opened, after the idle one unused the longest has made way. */
-  function hasRoom(origin: string): boolean {
-    const here = [...open].filter(({ target }) => target.origin === origin);
-    const opening = [...openings.values()];
-    const openingHere = opening.filter(({ target }) => target.origin === origin).length;
-    const isFullHere = here.length + openingHere >= limits.sseSessionsPerOrigin;
-    if (!isFullHere && open.size + opening.length < limits.sseSessions) return true;
-    let least: Pooled | undefined;
-    for (const pooled of isFullHere ? here : open) {
-      if (pooled.calls === 0 && (!least || pooled.usedAt < least.usedAt)) least = pooled;
-    }
-    if (least) discard(least);
-    return least !== undefined;
-  }
-
+  /** Throws UpstreamFault `busy`. */
   function openFor(target: Target): Promise<Pooled> {
     const name = openingKey(target);
     const known = openings.get(name);
     if (known) return known.pooled;
-    if (!hasRoom(target.origin)) return Promise.reject(new PoolFull());
+    const { sseSessions: most, sseSessionsPerOrigin: mostPerOrigin } = limits;
+    makeRoom(target.origin, { open, openings: [...openings.values()], most, mostPerOrigin, discard });
     const stop = new AbortController();
-    const deadline = AbortSignal.any([stop.signal, AbortSignal.timeout(limits.probeMs)]);
-    const pooled = openSseSession(transport, target, plainClient(latestLegacyRevision), deadline)
+    const client = plainClient(latestLegacyRevision);
+    const pooled = withinLimit(limits.probeMs, [stop.signal], (deadline) =>
+      openSseSession(transport, target, client, deadline),
+    )
       .then((session) => keep(target, session))
       .finally(() => openings.delete(name));
     openings.set(name, { target, stop, pooled });
@@ -111,20 +96,20 @@ export function createSsePool(transport: Transport, clock: Clock, own: OwnSessio
     target: Target,
     work: (session: LegacySession) => Promise<T>,
   ): Promise<T> {
-    pooled.calls++;
+    pooled.users++;
     try {
       pooled.session.retarget(target);
       return await work(pooled.session);
     } finally {
-      pooled.calls--;
+      pooled.users--;
       pooled.usedAt = clock.elapsed();
-      if (pooled.isRetired && pooled.calls === 0) discard(pooled);
+      if (pooled.isRetired && pooled.users === 0) discard(pooled);
     }
   }
 
   function sweepIdle(): void {
     const before = clock.elapsed() - limits.sseSessionIdleMs;
-    for (const pooled of open) if (pooled.calls === 0 && pooled.usedAt < before) discard(pooled);
+    for (const pooled of open) if (pooled.users === 0 && pooled.usedAt < before) discard(pooled);
     sweep = clock.after(60_000, sweepIdle);
   }
 
@@ -169,17 +154,6 @@ export function createSsePool(transport: Transport, clock: Clock, own: OwnSessio
       for (const pooled of open) discard(pooled);
     },
   };
-}
-
-/** Every session that may be open is in use; the call was not sent. */
-class PoolFull extends UpstreamFault {
-  constructor() {
-    super('busy', 'too many sessions with this upstream are in use');
-  }
-
-  override toApiError(): ApiError {
-    return new ApiError('rate_limited', { message: 'Too many sessions with this upstream are in use.' });
-  }
 }
 
 function headersOf({ headers }: Target): string {

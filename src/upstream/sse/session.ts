@@ -3,6 +3,7 @@ import type { RpcAnswer } from '../../mcp/answer.ts';
 import { isFields } from '../../mcp/era-messages.ts';
 import { mediaType, singleValue, versionHeader } from '../../mcp/headers.ts';
 import type { RequestId } from '../../mcp/message.ts';
+import { withinLimit } from '../../platform/within-limit.ts';
 import { tellCancelled } from '../cancel.ts';
 import { parseJson, post, readBody, type Transport } from '../exchange.ts';
 import { faultOfError, faultOfStatus, isFaultStatus, UpstreamFault } from '../fault.ts';
@@ -146,8 +147,8 @@ export class SseSession implements LegacySession {
 
   async #send(message: Record<string, unknown>): Promise<void> {
     this.#requireAlive();
-    const signal = AbortSignal.timeout(this.#transport.limits.discoverMs);
-    await this.#post(message, undefined, this.#target, signal);
+    const { discoverMs } = this.#transport.limits;
+    await withinLimit(discoverMs, [], (signal) => this.#post(message, undefined, this.#target, signal));
   }
 
   /**

@@ -1,5 +1,6 @@
 import { latestLegacyRevision } from '../../mcp/revisions.ts';
 import type { Limits } from '../../platform/limits.ts';
+import { withinLimit } from '../../platform/within-limit.ts';
 import { plainClient } from '../initialize.ts';
 import { type LegacySession, SessionLost } from '../legacy-session.ts';
 import type { LinkSessions, OwnSessions } from '../link-sessions.ts';
@@ -13,8 +14,10 @@ export function createUplinkSessions(bus: UplinkBus, own: OwnSessions, limits: L
     signal: AbortSignal,
     work: (session: LegacySession) => Promise<T>,
   ): Promise<T> {
-    const deadline = AbortSignal.any([signal, AbortSignal.timeout(limits.probeMs)]);
-    const session = await bus.open(target, plainClient(latestLegacyRevision), false, deadline);
+    const client = plainClient(latestLegacyRevision);
+    const session = await withinLimit(limits.probeMs, [signal], (deadline) =>
+      bus.open(target, client, false, deadline),
+    );
     try {
       return await work(session);
     } finally {
