@@ -17,7 +17,7 @@ const restSeconds = 5;
 const restSecondsAtMost = 60;
 
 /**
- * Opens `count` legacy sessions through the gateway with process id `pid`, 32 at a time, and ends none. A fifth as many come first,
+ * Opens `count` legacy sessions through the gateway with process id `pid`, 32 at a time, and ends none. As many come first,
  * unmeasured: code that is compiled by then and a heap that has grown are no leak. Waits up to a minute for memory to come back to
  * `allowedGrowth` times what it was.
  */
@@ -28,7 +28,7 @@ export async function abandonSessions(
   allowedGrowth: number,
 ): Promise<Abandoned> {
   const outcome: Abandoned = { opened: 0, errors: 0, firstError: undefined, beforeBytes: 0, afterBytes: 0 };
-  await openSessions(endpoint, Math.ceil(count / 5), outcome);
+  await openSessions(endpoint, count, outcome);
   outcome.beforeBytes = await memoryAtRest(pid);
   outcome.opened = 0;
   await openSessions(endpoint, count, outcome);
