@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 
 const shared = {
   include: ['src/**/*.test.ts', 'test/**/*.test.ts'],
+  globalSetup: 'test/fixtures/build.ts',
   testTimeout: 60_000,
   hookTimeout: 60_000,
 };

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { put } from '../fixtures/fault.ts';
 import { startPatchbay, type TestPatchbay } from '../fixtures/patchbay.ts';
-import { buildOnce, startProcess } from '../fixtures/process.ts';
+import { startProcess } from '../fixtures/process.ts';
 import { freePort } from '../fixtures/real-servers.ts';
 import { until } from '../fixtures/until.ts';
 import { type AgentProcess, startAgent, stdioServer } from '../fixtures/uplink-agent.ts';
@@ -16,7 +16,6 @@ let serial = 0;
 const agents: AgentProcess[] = [];
 
 beforeAll(async () => {
-  buildOnce();
   pb = await startPatchbay({ limits: { uplinkPingMs: 500, drainMs: 2_000 } });
 });
 afterAll(() => pb?.stop());

@@ -9,7 +9,6 @@ import { CreateMessageRequestSchema, ElicitRequestSchema } from '@modelcontextpr
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { chromiumPath } from '../fixtures/chromium.ts';
 import { startPatchbay, type TestPatchbay } from '../fixtures/patchbay.ts';
-import { buildOnce } from '../fixtures/process.ts';
 import { startEverything } from '../fixtures/real-servers.ts';
 import { until } from '../fixtures/until.ts';
 import { type AgentProcess, startAgent } from '../fixtures/uplink-agent.ts';
@@ -23,7 +22,6 @@ let agent: AgentProcess | undefined;
 const clients: Client[] = [];
 
 beforeAll(async () => {
-  buildOnce();
   pb = await startPatchbay();
   directory = await mkdtemp(join(tmpdir(), 'patchbay-local-'));
   await writeFile(join(directory, 'note.txt'), 'grüße 👋');

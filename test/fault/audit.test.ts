@@ -2,17 +2,16 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createTestDatabase, openTestStore, type TestDatabase } from '../fixtures/database.ts';
 import { echoCall, mcp, setUpConnected } from '../fixtures/fault.ts';
-import { buildOnce, startProcess } from '../fixtures/process.ts';
+import { startProcess } from '../fixtures/process.ts';
 import { until } from '../fixtures/until.ts';
 import { legacyServer, startUpstream, type Upstream } from '../fixtures/upstream.ts';
 
 let dataDir: string;
 let database: TestDatabase;
 let up: Upstream;
-beforeAll(() => buildOnce(), 120_000);
 beforeEach(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'patchbay-audit-'));
   database = await createTestDatabase(dataDir);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase } from '../fixtures/database.ts';
-import { buildOnce, type ServerProcess, startProcess } from '../fixtures/process.ts';
+import { type ServerProcess, startProcess } from '../fixtures/process.ts';
 import { legacyServer, startUpstream, type Upstream } from '../fixtures/upstream.ts';
 
 const rounds = 5;
@@ -16,7 +16,6 @@ let up: Upstream;
 let server: ServerProcess | undefined;
 
 beforeAll(async () => {
-  buildOnce();
   dataDir = await mkdtemp(join(tmpdir(), 'patchbay-durable-'));
   database = await createTestDatabase(dataDir);
   up = await startUpstream(legacyServer().handler);

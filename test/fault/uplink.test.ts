@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { createTestDatabase } from '../fixtures/database.ts';
 import { echoCall, mcp, put, rest, stored, untilState } from '../fixtures/fault.ts';
 import { startPatchbay, type TestPatchbay } from '../fixtures/patchbay.ts';
-import { buildOnce, type ServerProcess, startProcess } from '../fixtures/process.ts';
+import { type ServerProcess, startProcess } from '../fixtures/process.ts';
 import { until } from '../fixtures/until.ts';
 import {
   answerAsServer,
@@ -236,7 +236,6 @@ test('a row that a killed process left connected says disconnected after the nex
 });
 
 test('a server that is killed leaves no row connected after its next start, and the machine can pair again', async () => {
-  buildOnce();
   const dataDir = await mkdtemp(join(tmpdir(), 'patchbay-killed-'));
   const database = await createTestDatabase(dataDir);
   const env = {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { defaultLimits } from '../../src/platform/limits.ts';
 import { createTestDatabase, type TestDatabase } from '../fixtures/database.ts';
 import { mcp, stored, untilState } from '../fixtures/fault.ts';
@@ -16,15 +16,13 @@ import {
   setUpOAuth,
 } from '../fixtures/oauth/rig.ts';
 import type { TestPatchbay } from '../fixtures/patchbay.ts';
-import { buildOnce, type ServerProcess, startProcess } from '../fixtures/process.ts';
+import { type ServerProcess, startProcess } from '../fixtures/process.ts';
 
 let rig: OAuthRig;
 let dataDir: string;
 let database: TestDatabase;
 let killed: ServerProcess | undefined;
 let env: Record<string, string>;
-
-beforeAll(buildOnce, 120_000);
 beforeEach(async () => {
   rig = await setUpOAuth();
   dataDir = await mkdtemp(join(tmpdir(), 'patchbay-killed-'));

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Limits } from '../../src/platform/limits.ts';
 import { createTestDatabase, type TestDatabase, testsOnPostgres } from '../fixtures/database.ts';
 import { mcp, portOf, rest, stored, untilState } from '../fixtures/fault.ts';
@@ -20,7 +20,7 @@ import {
   tokenRequests,
 } from '../fixtures/oauth/rig.ts';
 import type { TestPatchbay } from '../fixtures/patchbay.ts';
-import { buildOnce, type ServerProcess, startProcess } from '../fixtures/process.ts';
+import { type ServerProcess, startProcess } from '../fixtures/process.ts';
 import { until } from '../fixtures/until.ts';
 
 const key = 'one-key-for-both-processes';
@@ -215,7 +215,6 @@ describe.runIf(testsOnPostgres)('two programs on one PostgreSQL', () => {
   let dataDir: string;
   let database: TestDatabase;
   const programs: ServerProcess[] = [];
-  beforeAll(buildOnce, 120_000);
   beforeEach(async () => {
     rig = await setUpOAuth();
     dataDir = await mkdtemp(join(tmpdir(), 'patchbay-two-'));

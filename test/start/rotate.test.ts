@@ -3,9 +3,9 @@ import { watch } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createTestDatabase, type TestDatabase, testsOnPostgres } from '../fixtures/database.ts';
-import { buildOnce, type ServerProcess, startProcess } from '../fixtures/process.ts';
+import { type ServerProcess, startProcess } from '../fixtures/process.ts';
 import { legacyServer, startUpstream, type Upstream } from '../fixtures/upstream.ts';
 
 const apiKey = 'fixed-key-0123456789';
@@ -16,7 +16,6 @@ let database: TestDatabase;
 let upstream: Upstream;
 let running: ServerProcess[];
 
-beforeAll(buildOnce);
 beforeEach(async () => {
   const parent = await mkdtemp(join(tmpdir(), 'patchbay-rotation-'));
   dataDir = join(parent, 'data');

@@ -3,10 +3,10 @@ import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { describeSettings } from '../../src/platform/config.ts';
 import { createTestDatabase, type TestDatabase, testsOnPostgres } from '../fixtures/database.ts';
-import { buildOnce, type ServerProcess, startProcess } from '../fixtures/process.ts';
+import { type ServerProcess, startProcess } from '../fixtures/process.ts';
 import { until } from '../fixtures/until.ts';
 import { legacyServer, startUpstream } from '../fixtures/upstream.ts';
 
@@ -14,7 +14,6 @@ let dataDir: string;
 let database: TestDatabase;
 let running: ServerProcess[];
 
-beforeAll(buildOnce);
 beforeEach(async () => {
   const parent = await mkdtemp(join(tmpdir(), 'patchbay-start-'));
   dataDir = join(parent, 'data');
