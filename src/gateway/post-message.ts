@@ -1,7 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { isBoundToRequests } from '../identity/permits.ts';
 import { forwardedHeaders, sessionHeader, statelessSession, versionHeader } from '../mcp/headers.ts';
-import { findTopLevelId } from '../mcp/json-scan.ts';
 import { type IncomingMessage, isResponse, type RequestId, readMessage, revisionOf } from '../mcp/message.ts';
 import { ApiError } from '../platform/errors.ts';
 import { tellCancelled } from '../upstream/cancel.ts';
@@ -23,6 +22,7 @@ import { parseBody } from './parse-body.ts';
 import { type Caller, type ReachedConnection, reach, recover } from './reach.ts';
 import { relay } from './relay.ts';
 import type { Downstream, Refusal, RelayCall } from './relay-call.ts';
+import { replaceId } from './replace-id.ts';
 import type { RpcRequest } from './rpc-request.ts';
 import { viaHeader } from './via.ts';
 import { writeJson } from './write-json.ts';
@@ -310,18 +310,9 @@ function withOurId(
   message: IncomingMessage,
   body: Buffer,
 ): Pick<RelayCall, 'body' | 'replacedId'> {
-  if (message.id === undefined) return { body, replacedId: undefined };
-  const span = findTopLevelId(body);
-  if (span === undefined || span === 'repeated') {
-    throw new ApiError('invalid_message', { message: '"id" must be there once.' });
-  }
-  const ours = deps.sessions.uniqueId();
-  const { start, end } = span;
-  const replaced = Buffer.allocUnsafe(body.length - (end - start) + ours.length + 2);
-  body.copy(replaced, 0, 0, start);
-  replaced.write(`"${ours}"`, start, 'latin1');
-  body.copy(replaced, start + ours.length + 2, end);
-  return { body: replaced, replacedId: { ours, theirs: body.subarray(start, end) } };
+  return message.id === undefined
+    ? { body, replacedId: undefined }
+    : replaceId(body, deps.sessions.uniqueId());
 }
 
 function send(

@@ -3,10 +3,10 @@ import type { RequestId } from '../mcp/message.ts';
 
 /**
  * What the relay needs to know of an answer, learned from its bytes as cheaply as may be: searches in native
- * code first, a parse only of small bodies or where the search leaves a doubt.
+ * code first, a parse only where they leave a doubt.
  */
 
-/** Bodies below this are cheap to parse, and JSON-RPC errors are no larger. */
+/** JSON-RPC errors are no larger than this: it is no use to look for one in a larger body. */
 export const smallAnswerBytes = 4096;
 
 const resultKey = Buffer.from('"result"');

@@ -8,7 +8,6 @@ import { mcpEndpointRoutes, mcpPath } from './connect/mcp-endpoint.ts';
 import { namespaceEndpointRoutes } from './connect/namespace-endpoint.ts';
 import { protectedResourceRoutes } from './connect/protected-resource.ts';
 import { connectRoutes } from './connect/routes.ts';
-import { collectSchemas, serveContract } from './contract.ts';
 import type { App, HttpDeps } from './deps.ts';
 import { serveDocumentation } from './documentation.ts';
 import { answerClientError, answerErrors, answerFrameworkError } from './error-answer.ts';
@@ -24,6 +23,7 @@ import { setNamespaceRoute } from './namespaces/set-namespace.ts';
 import { getSettingsRoute } from './namespaces/settings/get-settings.ts';
 import { patchSettingsRoute } from './namespaces/settings/patch-settings.ts';
 import { webhookRoutes } from './namespaces/webhooks/routes.ts';
+import { collectSchemas, serveOpenApi } from './openapi.ts';
 import { organizationRoutes } from './organizations/routes.ts';
 import { listServersRoute } from './servers/list-servers.ts';
 import { clientMetadataRoute } from './setup/client-metadata.ts';
@@ -116,7 +116,7 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
     connectRoutes(scope, deps);
     mcpEndpointRoutes(scope, deps, mcpPath);
   });
-  serveContract(app, publicUrl);
+  serveOpenApi(app, publicUrl);
   serveDocumentation(app);
   return app;
 }

@@ -58,8 +58,8 @@ function dropUnusedSchemas(document: ReturnType<typeof jsonSchemaTransformObject
   return document;
 }
 
-/** `GET /openapi.json`: the contract, made when it is first asked for. */
-export function serveContract(app: App, publicUrl: () => URL): void {
+/** `GET /openapi.json`, made when it is first asked for. */
+export function serveOpenApi(app: App, publicUrl: () => URL): void {
   let document: string | undefined;
   app.get(
     '/openapi.json',
