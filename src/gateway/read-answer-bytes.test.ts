@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { AnswerSign, judgeAnswer, smallAnswerBytes } from './read-answer-bytes.ts';
 
-const judge = (text: string, id: string | number = 1) => judgeAnswer(Buffer.from(text), id);
+const judge = (text: string, id: string | number = 1) =>
+  judgeAnswer(Buffer.from(text).toString('latin1'), id);
 const answer = (rest: object) => JSON.stringify({ jsonrpc: '2.0', id: 1, ...rest });
 const noJsonRpc = { problem: 'answered JSON that is no JSON-RPC' };
 

@@ -9,9 +9,8 @@ import type { RequestId } from '../mcp/message.ts';
 /** JSON-RPC errors are no larger than this: it is no use to look for one in a larger body. */
 export const smallAnswerBytes = 4096;
 
-const resultKey = Buffer.from('"result"');
-const resultObject = Buffer.from('"result":{');
-const errorKey = Buffer.from('"error"');
+const resultKey = '"result"';
+const errorKey = '"error"';
 
 interface Judgement {
   /** Why the body is no answer to the request. */
@@ -23,22 +22,22 @@ interface Judgement {
 const noJsonRpc = { problem: 'answered JSON that is no JSON-RPC' };
 
 /**
- * Whether a whole JSON body answers request `id`. Its ends and its keys are looked for, and only a doubt is worth a parse:
- * a parse of each answer costs a call one part in thirty (docs/performance.md).
+ * Whether a whole JSON body, with a character for each byte, answers request `id`. Its ends and its keys are looked for,
+ * and only a doubt is worth a parse: a parse of each answer costs a call one part in thirty (docs/performance.md).
  */
-export function judgeAnswer(body: Buffer, id: RequestId | undefined): Judgement {
+export function judgeAnswer(body: string, id: RequestId | undefined): Judgement {
   const mayBeError = body.length < smallAnswerBytes && body.includes(errorKey);
   if (
     !mayBeError &&
     isWholeObject(body) &&
-    body.includes(resultObject) &&
+    body.includes('"result":{') &&
     body.includes(`"id":${JSON.stringify(id)}`)
   ) {
     return {};
   }
   let message: Record<string, unknown>;
   try {
-    message = JSON.parse(body.toString('utf8'));
+    message = parseBytes(body);
   } catch {
     return { problem: 'answered JSON that does not parse' };
   }
@@ -52,10 +51,10 @@ export function judgeAnswer(body: Buffer, id: RequestId | undefined): Judgement 
   return message.id === id ? {} : { problem: 'answered another request than was asked' };
 }
 
-/** The JSON-RPC error that `body` is, if it is one. */
-export function readError(body: Buffer): { code: number; body: Buffer } | undefined {
+/** The JSON-RPC error that `body`, with a character for each byte, is, if it is one. */
+export function readError(body: string): { code: number; body: string } | undefined {
   try {
-    const { jsonrpc, error } = JSON.parse(body.toString('utf8'));
+    const { jsonrpc, error } = parseBytes(body);
     return jsonrpc === '2.0' && typeof error?.code === 'number' ? { code: error.code, body } : undefined;
   } catch {
     return undefined;
@@ -63,15 +62,15 @@ export function readError(body: Buffer): { code: number; body: Buffer } | undefi
 }
 
 /** The JSON-RPC error in the events of `chunk`, if one of them is one. */
-export function readErrorEvent(chunk: Buffer): { code: number; body: Buffer } | undefined {
-  if (!chunk.includes('"error"')) return undefined;
-  for (const event of chunk.toString('utf8').split(/\r?\n\r?\n/)) {
+export function readErrorEvent(chunk: Buffer): { code: number; body: string } | undefined {
+  if (!chunk.includes(errorKey)) return undefined;
+  for (const event of chunk.toString('latin1').split(/\r?\n\r?\n/)) {
     const data = event
       .split(/\r?\n/)
       .filter((line) => line.startsWith('data:'))
       .map((line) => line.slice('data:'.length))
       .join('\n');
-    const error = readError(Buffer.from(data));
+    const error = readError(data);
     if (error) return error;
   }
   return undefined;
@@ -101,16 +100,15 @@ function hasAnswerKey(bytes: Buffer): boolean {
   return bytes.includes(resultKey) || bytes.includes(errorKey);
 }
 
-/** The chunks as one Buffer. One alone is returned itself, not copied: it still shares its memory. */
-export function concat(chunks: readonly Buffer[]): Buffer {
-  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks);
-}
-
 /** Whether the first and the last character that count are the braces of an object. */
-function isWholeObject(body: Buffer): boolean {
+function isWholeObject(body: string): boolean {
   let start = 0;
   let end = body.length - 1;
-  while (isSpace(body[start])) start++;
-  while (isSpace(body[end])) end--;
-  return body[start] === 0x7b && body[end] === 0x7d;
+  while (isSpace(body.charCodeAt(start))) start++;
+  while (isSpace(body.charCodeAt(end))) end--;
+  return body[start] === '{' && body[end] === '}';
+}
+
+function parseBytes(body: string) {
+  return JSON.parse(Buffer.from(body, 'latin1').toString('utf8'));
 }

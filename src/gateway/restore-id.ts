@@ -3,26 +3,15 @@ import { findTopLevelId } from '../mcp/json-scan.ts';
 const quote = Buffer.from('"');
 const nothing = Buffer.alloc(0);
 
-/** Puts the caller's id back into a whole answer; see IdRestorer. */
-export function restoreId(body: Buffer, ours: string, theirs: Buffer): Buffer {
-  const needle = `"${ours}"`;
-  const at = body.indexOf(needle, 0, 'latin1');
-  if (at === -1) {
-    // The upstream spells it with escapes; then the place is found by reading.
-    const span = findTopLevelId(body);
-    if (span === undefined || span === 'repeated') return body;
-    return Buffer.concat([body.subarray(0, span.start), theirs, body.subarray(span.end)]);
-  }
-  const after = at + needle.length;
-  if (body.indexOf(needle, after, 'latin1') !== -1) {
-    const restorer = new IdRestorer(ours, theirs);
-    return Buffer.concat([restorer.push(body), restorer.flush()]);
-  }
-  const restored = Buffer.allocUnsafe(body.length - needle.length + theirs.length);
-  body.copy(restored, 0, 0, at);
-  theirs.copy(restored, at);
-  body.copy(restored, at + theirs.length, after);
-  return restored;
+/** Puts the caller's id back into a whole answer, with a character for each byte; see IdRestorer. */
+export function restoreId(body: string, ours: string, theirs: Buffer): string {
+  const written = theirs.toString('latin1');
+  const restored = body.replaceAll(`"${ours}"`, () => written);
+  if (restored !== body) return restored;
+  // The upstream spells it with escapes; then the place is found by reading.
+  const span = findTopLevelId(Buffer.from(body, 'latin1'));
+  if (span === undefined || span === 'repeated') return body;
+  return body.slice(0, span.start) + written + body.slice(span.end);
 }
 
 /**

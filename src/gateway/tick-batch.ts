@@ -1,4 +1,4 @@
-import { concat } from './read-answer-bytes.ts';
+import { concat } from '../platform/concat.ts';
 
 /**
  * Joins the pieces that come within one tick. A packet with a hundred small events comes as a hundred pieces, and each

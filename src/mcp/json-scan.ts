@@ -113,8 +113,11 @@ function stringAt(bytes: Uint8Array, start: number, end: number): string {
 /** `"id"`, or the same word with escapes in it, which a parser takes for the same key. */
 function isIdKey(bytes: Uint8Array, start: number, end: number): boolean {
   if (end - start === 4) return bytes[start + 1] === 0x69 && bytes[start + 2] === 0x64;
-  if (end - start > 14 || !bytes.subarray(start, end).includes(backslash)) return false;
-  return stringAt(bytes, start, end) === 'id';
+  if (end - start > 14) return false;
+  for (let i = start; i < end; i++) {
+    if (bytes[i] === backslash) return stringAt(bytes, start, end) === 'id';
+  }
+  return false;
 }
 
 function valueAfterKey(bytes: Uint8Array, keyEnd: number): Span {

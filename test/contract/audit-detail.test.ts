@@ -22,7 +22,7 @@ const tools = [{ name: 'echo' }, { name: 'refuse' }, { name: 'large' }, { name: 
 const call = (name: string) => {
   if (name === 'refuse') throw new RpcError(4711, `no, not with ${credential}`);
   const text = { large: 'x'.repeat(10_000), huge: 'x'.repeat(100_000) }[name];
-  return { content: [{ type: 'text', text: text ?? `you sent ${credential} and ${queryCredential}` }] };
+  return { content: [{ type: 'text', text: text ?? `tu as envoyé ${credential} and ${queryCredential}` }] };
 };
 const servers = {
   legacy: () => legacyServer({ tools, call }),
@@ -54,12 +54,12 @@ async function newest(filter: string, at = namespace): Promise<Entry> {
   });
 }
 
-const args = { city: 'Paris', password: 'sentinel-password', note: 'Bearer abcdefgh12345678' };
+const args = { city: 'Orléans 𝄞', password: 'sentinel-password', note: 'Bearer abcdefgh12345678' };
 const asked = {
   name: 'echo',
-  arguments: { city: 'Paris', password: '[redacted]', note: '[redacted]' },
+  arguments: { city: 'Orléans 𝄞', password: '[redacted]', note: '[redacted]' },
 };
-const answered = { content: [{ type: 'text', text: 'you sent [redacted] and [redacted]' }] };
+const answered = { content: [{ type: 'text', text: 'tu as envoyé [redacted] and [redacted]' }] };
 const callOf = (name: string, id = 'legacy') =>
   contract.request(`/connect/${namespace}/${id}/mcp`, {
     method: 'POST',
