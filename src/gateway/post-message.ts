@@ -94,7 +94,8 @@ function forward(deps: GatewayDeps, passage: Passage, reached: ReachedConnection
   const { post, message, downstream } = passage;
   const { headers, body } = post;
   const { revision, era, stated } = revisionOf(message, headers[versionHeader] as string | undefined);
-  const { protocol } = reached.connection;
+  const { protocol, uid } = reached.connection;
+  downstream.entry.connectionUid = uid;
   const via = viaHeader(headers.via);
   if (downstream.response.destroyed) return undefined;
   const guarded = passage.isGuarded ? undefined : guardTools(deps, passage, reached, era === 'modern');

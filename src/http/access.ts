@@ -19,18 +19,14 @@ import type { App, HttpDeps } from './deps.ts';
 import type { PageCookie } from './pages/page-cookie.ts';
 import { sessionCookie } from './sign-in/session-cookie.ts';
 
-/** The first check of all: not while closing, and only under a known Host. Register it before any other hook. */
-export function guardHost(app: App, deps: HttpDeps): void {
-  let closing = false;
-  app.addHook('preClose', (done) => {
-    closing = true;
-    done();
-  });
+/** Headers of every answer. */
+export const standingHeaders = { 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' } as const;
 
+/** The first check of all: not while closing, and only under a known Host. Register it before any other hook. */
+export function guardHost(app: App, deps: HttpDeps, isClosing: () => boolean): void {
   app.addHook('onRequest', (request, reply, done) => {
-    reply.header('x-content-type-options', 'nosniff');
-    reply.header('cache-control', 'no-store');
-    const refusal = closing ? shuttingDown() : checkHost(deps, request);
+    reply.headers(standingHeaders);
+    const refusal = isClosing() ? shuttingDown() : checkHost(deps, request);
     done(refusal);
   });
 }

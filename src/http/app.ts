@@ -1,9 +1,11 @@
+import { createServer } from 'node:http';
 import cors from '@fastify/cors';
 import Fastify from 'fastify';
 import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { guardAccess, guardHost, requireDeclaredPermissions } from './access.ts';
 import { exportAuditRoute } from './audit/export-audit.ts';
 import { listAuditRoute } from './audit/list-audit.ts';
+import { createFastPath } from './connect/fast-path.ts';
 import { mcpEndpointRoutes, mcpPath } from './connect/mcp-endpoint.ts';
 import { namespaceEndpointRoutes } from './connect/namespace-endpoint.ts';
 import { protectedResourceRoutes } from './connect/protected-resource.ts';
@@ -39,17 +41,26 @@ import { isWebSocketUpgrade } from './uplink/upgrades.ts';
 /** Builds the one origin: every API, and what guards it. Not yet listening. */
 export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<App> {
   const { limits, log } = deps;
+  let closing = false;
+  const isClosing = () => closing;
+  const fastPath = createFastPath(deps, isClosing);
   // It has no logger: one of its own for each request, and listeners for two lines about it, cost a call one part in twenty
   // (docs/performance.md). What fails is logged where it is answered.
   const app: App = Fastify({
+    serverFactory: (framework) =>
+      createServer(
+        {
+          requestTimeout: limits.requestReceiveMs,
+          headersTimeout: limits.requestReceiveMs,
+          connectionsCheckingInterval: limits.requestCheckMs,
+          keepAliveTimeout: limits.downstreamKeepAliveMs,
+          shouldUpgradeCallback: isWebSocketUpgrade,
+        },
+        (request, response) => {
+          if (!fastPath(request, response)) framework(request, response);
+        },
+      ),
     bodyLimit: limits.restBodyBytes,
-    requestTimeout: limits.requestReceiveMs,
-    http: {
-      headersTimeout: limits.requestReceiveMs,
-      connectionsCheckingInterval: limits.requestCheckMs,
-      shouldUpgradeCallback: isWebSocketUpgrade,
-    },
-    keepAliveTimeout: limits.downstreamKeepAliveMs,
     forceCloseConnections: 'idle',
     return503OnClosing: false,
     routerOptions: { maxParamLength: limits.pathParameterChars, ignoreTrailingSlash: true },
@@ -60,11 +71,15 @@ export async function createApp(deps: HttpDeps, publicUrl: () => URL): Promise<A
   // Answers are built from typed values; checking them again is the contract suite's work.
   app.setSerializerCompiler(() => (answer) => JSON.stringify(answer));
 
+  app.addHook('preClose', (done) => {
+    closing = true;
+    done();
+  });
   requireDeclaredPermissions(app);
   answerErrors(app, log);
   readJsonBodies(app, limits);
   // Before CORS, which answers preflights by itself.
-  guardHost(app, deps);
+  guardHost(app, deps, isClosing);
   await app.register(cors, {
     origin: (origin, answer) => answer(null, origin !== undefined && deps.allowList.allowsOrigin(origin)),
     methods: ['GET', 'POST', 'PUT', 'DELETE', 'PATCH'],

@@ -1,6 +1,8 @@
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { type Actor, AuditEntry } from '../audit/entry.ts';
 import type { Connection } from '../connections/connection.ts';
+import type { Principal } from '../identity/principal.ts';
 import { keepDetail } from './audit/keep-detail.ts';
 import type { HttpDeps } from './deps.ts';
 
@@ -13,17 +15,37 @@ export function beginEntry(deps: HttpDeps, request: FastifyRequest, reply: Fasti
   if (audit === undefined) return;
   const params = request.params as Record<string, string | undefined>;
   const { [namespaceParameter]: namespace = null, connectionId = null } = params;
-  const entry = newEntry(
-    deps,
-    request,
-    request.principal,
-    namespace,
-    audit === true ? request.method : audit,
-  );
+  const method = audit === true ? request.method : audit;
+  const { headers, principal } = request;
+  const entry = newEntry(deps, headers, principal, namespace, method);
   entry.connectionId = connectionId;
   entry.connectionUid = uidOf(deps, entry);
   if (entry.keepsDetail) keepDetail(deps, reply.raw, entry);
+  request.entry = entry;
   recordAtEnd(deps, reply, entry);
+}
+
+/**
+ * Begins the audit entry of a call that does not go through the framework (connect/fast-path.ts); `ended` is called
+ * when its response closes.
+ */
+export function beginCallEntry(
+  deps: HttpDeps,
+  headers: IncomingHttpHeaders,
+  response: ServerResponse,
+  { principal, namespace, connectionId }: { principal: Principal; namespace: string; connectionId: string },
+  ended: () => void,
+): AuditEntry {
+  // The message names the method, if it can be read.
+  const entry = newEntry(deps, headers, principal, namespace, 'POST');
+  entry.connectionId = connectionId;
+  if (entry.keepsDetail) keepDetail(deps, response, entry);
+  const startedAt = deps.clock.elapsed();
+  response.on('close', () => {
+    ended();
+    record(deps, response, entry, startedAt);
+  });
+  return entry;
 }
 
 /**
@@ -40,10 +62,11 @@ export async function beginSetupEntry(
   const organizationId = await deps.namespaces.ownerOf(namespace);
   if (organizationId === undefined) return;
   const actor = { organizationId, kind: 'setup_link', keyId: null, tokenId: null, userId: null };
-  const entry = newEntry(deps, request, actor, namespace, method);
+  const entry = newEntry(deps, request.headers, actor, namespace, method);
   entry.connectionId = id;
   entry.connectionUid = uid;
   entry.bytesIn = Number(request.headers['content-length'] ?? 0);
+  request.entry = entry;
   recordAtEnd(deps, reply, entry);
 }
 
@@ -58,37 +81,40 @@ export function beginPageEntry(
   method: PageAction,
 ): void {
   const actor = { organizationId, kind: 'session', keyId, tokenId: null, userId };
-  recordAtEnd(deps, reply, newEntry(deps, reply.request, actor, null, method));
+  const entry = newEntry(deps, reply.request.headers, actor, null, method);
+  reply.request.entry = entry;
+  recordAtEnd(deps, reply, entry);
 }
 
 function newEntry(
   { clock, namespaces }: HttpDeps,
-  request: FastifyRequest,
+  { traceparent }: IncomingHttpHeaders,
   actor: Actor,
   namespace: string | null,
   method: string,
 ): AuditEntry {
-  const { traceparent } = request.headers;
   const trace = typeof traceparent === 'string' ? traceparent : undefined;
   const keepsDetail = namespace !== null && namespaces.keepsAuditDetail(namespace);
-  const entry = new AuditEntry(actor, clock.now(), namespace, method, trace, keepsDetail);
-  request.entry = entry;
-  return entry;
+  return new AuditEntry(actor, clock.now(), namespace, method, trace, keepsDetail);
 }
 
 function recordAtEnd(deps: HttpDeps, reply: FastifyReply, entry: AuditEntry): void {
   const startedAt = deps.clock.elapsed();
-  const response = reply.raw;
-  response.on('close', () => {
-    entry.durationMs = Math.round(deps.clock.elapsed() - startedAt);
-    if (response.headersSent) entry.status = response.statusCode;
-    if (!response.writableFinished && entry.outcome === 'ok') entry.outcome = 'cancelled';
+  reply.raw.on('close', () => {
     // Who took the response out of the framework's hands has counted; else the framework knows.
     entry.bytesOut ||= Number(reply.getHeader('content-length') ?? 0);
-    // The first call of a connection had to look it up.
-    entry.connectionUid ??= uidOf(deps, entry);
-    deps.audit.record(entry);
+    record(deps, reply.raw, entry, startedAt);
   });
+}
+
+/** Its response has closed. */
+function record(deps: HttpDeps, response: ServerResponse, entry: AuditEntry, startedAt: number): void {
+  entry.durationMs = Math.round(deps.clock.elapsed() - startedAt);
+  if (response.headersSent) entry.status = response.statusCode;
+  if (!response.writableFinished && entry.outcome === 'ok') entry.outcome = 'cancelled';
+  // Where it was not known in the beginning, the call has looked it up.
+  entry.connectionUid ??= uidOf(deps, entry);
+  deps.audit.record(entry);
 }
 
 /** From memory alone: an entry is not worth a question to the store. */

@@ -147,6 +147,8 @@ async function insertNamespace(
 export interface NamespaceDirectory {
   /** Whether the caller's organization owns the namespace. Synchronous when remembered. */
   owns(principal: Principal, name: string): boolean | Promise<boolean>;
+  /** The same from memory alone: false also where it is not remembered. */
+  isKnownOwner(principal: Principal, name: string): boolean;
   /** The organization that owns the namespace; undefined if there is no such namespace. Synchronous when remembered. */
   ownerOf(name: string): string | undefined | Promise<string | undefined>;
   /** Whether changed tools are kept from callers there until they are accepted. Synchronous when remembered. */
@@ -207,6 +209,7 @@ export function createNamespaceDirectory(store: Store, limits: Limits): Namespac
     },
     keepsAuditDetail: (name) => remembered.get(name)?.auditDetail ?? false,
     limitsOf: (name) => remembered.get(name)?.limits ?? {},
+    isKnownOwner: ({ organizationId }, name) => remembered.get(name)?.owner === organizationId,
     owns({ organizationId }, name) {
       const owner = ownerOf(name);
       if (owner instanceof Promise) return owner.then((found) => found === organizationId);

@@ -9,6 +9,8 @@ import { hashKey } from './hash-key.ts';
 import { noteKeyUse } from './note-use.ts';
 
 export interface KeyVerifier {
+  /** The principal behind `token`, from memory alone. */
+  recall(token: string): Principal | undefined;
   /** The principal behind `token`, or undefined. Synchronous when the key is remembered. */
   verify(token: string): Principal | undefined | Promise<Principal | undefined>;
 }
@@ -63,12 +65,16 @@ export function createKeyVerifier(store: Store, clock: Clock, limits: Limits): K
     return principal;
   }
 
+  function recall(digest: string): Principal | undefined {
+    const entry = known.get(digest);
+    return entry && isSameSecret(entry.digest, digest) ? entry.principal : undefined;
+  }
+
   return {
+    recall: (token) => recall(hashKey(token)),
     verify(token) {
       const digest = hashKey(token);
-      const entry = known.get(digest);
-      if (entry && isSameSecret(entry.digest, digest)) return entry.principal;
-      return load(digest);
+      return recall(digest) ?? load(digest);
     },
   };
 }

@@ -13,6 +13,8 @@ import { revokedStale } from './revoke.ts';
 import { type SigningKeys, signingAlgorithm } from './signing-keys.ts';
 
 export interface TokenVerifier {
+  /** The principal behind `token`, from memory alone. */
+  recall(token: string): Principal | undefined;
   /**
    * The principal behind `token`; undefined if it is no service token of this installation. Synchronous when it is
    * remembered. Throws ApiError `invalid_token` for one that has expired or was revoked.
@@ -110,12 +112,17 @@ export function createTokenVerifier({ store, signingKeys, clock, limits }: Token
     return key;
   }
 
+  function recall(digest: string): Principal | undefined {
+    const principal = known.get(digest);
+    return principal && (principal.expiresAt as number) > clock.now() ? principal : undefined;
+  }
+
+  const digestOf = (token: string) => hash('sha256', token, 'base64url');
   return {
+    recall: (token) => recall(digestOf(token)),
     verify(token) {
-      const digest = hash('sha256', token, 'base64url');
-      const principal = known.get(digest);
-      if (principal && (principal.expiresAt as number) > clock.now()) return principal;
-      return load(digest, token);
+      const digest = digestOf(token);
+      return recall(digest) ?? load(digest, token);
     },
   };
 }
