@@ -5,6 +5,7 @@ import type { UplinkResult } from './uplinks.ts';
 
 /** The targets of the project (docs/performance.md), beside those of the sections. */
 const targets = {
+  passThroughCpuRatio: 1.3,
   addedP50Ms: 0.4,
   p99Ratio: 2,
   startMs: 800,
@@ -74,6 +75,11 @@ function judgeSection({ title, reference, cpuTarget, rows }: Section): Verdict[]
     if (cpuTarget) verdicts.push(judge(`${at}: CPU`, row.cpuRatio, cpuTarget, `× ${reference}`));
     if (!title.startsWith('tools/call, ')) return verdicts;
     const [direct, floor] = [rowOf('upstream itself', connections), rowOf('floor', connections)];
+    const passThrough = rowOf('pass-through', connections);
+    if (passThrough) {
+      const ratio = row.cpuMicrosPerCall / passThrough.cpuMicrosPerCall;
+      verdicts.push(judge(`${at}: CPU`, ratio, targets.passThroughCpuRatio, '× pass-through'));
+    }
     if (direct && connections === 1) {
       verdicts.push(judge(`${at}: added p50`, row.p50Ms - direct.p50Ms, targets.addedP50Ms, 'ms'));
     }
