@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { connect, echoCall, jsonContent, type Rig, rest, setUpRig } from '../fixtures/fault.ts';
+import { connect, drained, echoCall, jsonContent, type Rig, rest, setUpRig } from '../fixtures/fault.ts';
 import type { TestPatchbay } from '../fixtures/patchbay.ts';
 import { until } from '../fixtures/until.ts';
 import { type Handler, legacyServer, modernServer } from '../fixtures/upstream.ts';
@@ -165,10 +165,7 @@ describe.each(eras)('a $era caller', (era) => {
     const writing = (async () => {
       for (let i = 0; i < events; i++) {
         written += event.length;
-        if (stream.write(event)) continue;
-        await new Promise((resolve) => {
-          stream.once('drain', resolve);
-        });
+        if (!stream.write(event)) await drained(stream);
       }
       stream.end(`data: ${JSON.stringify({ jsonrpc: '2.0', id: sentId, result: {} })}\n\n`);
     })();

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import {
   connect,
   count,
+  drained,
   echoCall,
   flood,
   growth,
@@ -142,12 +143,7 @@ test('a caller that does not read slows the upstream down instead of filling the
       );
       while (!response.destroyed && written < gibibyte) {
         written += event.length;
-        if (!response.write(event)) {
-          await new Promise<void>((resolve) => {
-            response.once('drain', resolve);
-            response.once('close', resolve);
-          });
-        }
+        if (!response.write(event)) await drained(response);
       }
     }),
   );
