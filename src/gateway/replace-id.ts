@@ -6,7 +6,7 @@ import type { RelayCall } from './relay-call.ts';
  * `body`, a JSON-RPC request that is known to parse, with the id `ours` instead of its own, which is `theirs` as it was written;
  * restore-id.ts puts it back. Not a byte besides differs. Throws ApiError `invalid_message` unless there is one id.
  */
-export function replaceId(body: Buffer, ours: string): Required<Pick<RelayCall, 'body' | 'replacedId'>> {
+export function replaceId(body: Buffer, ours: string): Pick<RelayCall, 'body' | 'replacedId'> {
   const span = findTopLevelId(body);
   if (span === undefined || span === 'repeated') {
     throw new ApiError('invalid_message', { message: '"id" must be there once.' });

@@ -19,10 +19,9 @@ export function beginEntry(deps: HttpDeps, request: FastifyRequest, reply: Fasti
   const { headers, principal } = request;
   const entry = newEntry(deps, headers, principal, namespace, method);
   entry.connectionId = connectionId;
-  entry.connectionUid = uidOf(deps, entry);
+  entry.connectionUid = uidOf(deps.resolver, entry);
   if (entry.keepsDetail) keepDetail(deps, reply.raw, entry);
-  request.entry = entry;
-  recordAtEnd(deps, reply, entry);
+  recordReply(deps, reply, entry);
 }
 
 /**
@@ -40,11 +39,7 @@ export function beginCallEntry(
   const entry = newEntry(deps, headers, principal, namespace, 'POST');
   entry.connectionId = connectionId;
   if (entry.keepsDetail) keepDetail(deps, response, entry);
-  const startedAt = deps.clock.elapsed();
-  response.on('close', () => {
-    ended();
-    record(deps, response, entry, startedAt);
-  });
+  recordAtEnd(deps, response, entry, ended);
   return entry;
 }
 
@@ -66,8 +61,7 @@ export async function beginSetupEntry(
   entry.connectionId = id;
   entry.connectionUid = uid;
   entry.bytesIn = Number(request.headers['content-length'] ?? 0);
-  request.entry = entry;
-  recordAtEnd(deps, reply, entry);
+  recordReply(deps, reply, entry);
 }
 
 /** What a person does on a page of ours. */
@@ -82,8 +76,7 @@ export function beginPageEntry(
 ): void {
   const actor = { organizationId, kind: 'session', keyId, tokenId: null, userId };
   const entry = newEntry(deps, reply.request.headers, actor, null, method);
-  reply.request.entry = entry;
-  recordAtEnd(deps, reply, entry);
+  recordReply(deps, reply, entry);
 }
 
 function newEntry(
@@ -98,27 +91,36 @@ function newEntry(
   return new AuditEntry(actor, clock.now(), namespace, method, trace, keepsDetail);
 }
 
-function recordAtEnd(deps: HttpDeps, reply: FastifyReply, entry: AuditEntry): void {
-  const startedAt = deps.clock.elapsed();
-  reply.raw.on('close', () => {
+/** For an answer of the framework. */
+function recordReply(deps: HttpDeps, reply: FastifyReply, entry: AuditEntry): void {
+  reply.request.entry = entry;
+  recordAtEnd(deps, reply.raw, entry, () => {
     // Who took the response out of the framework's hands has counted; else the framework knows.
     entry.bytesOut ||= Number(reply.getHeader('content-length') ?? 0);
-    record(deps, reply.raw, entry, startedAt);
   });
 }
 
-/** Its response has closed. */
-function record(deps: HttpDeps, response: ServerResponse, entry: AuditEntry, startedAt: number): void {
-  entry.durationMs = Math.round(deps.clock.elapsed() - startedAt);
-  if (response.headersSent) entry.status = response.statusCode;
-  if (!response.writableFinished && entry.outcome === 'ok') entry.outcome = 'cancelled';
-  // Where it was not known in the beginning, the call has looked it up.
-  entry.connectionUid ??= uidOf(deps, entry);
-  deps.audit.record(entry);
+/** `ended` is called first. */
+function recordAtEnd(
+  { clock, audit, resolver }: HttpDeps,
+  response: ServerResponse,
+  entry: AuditEntry,
+  ended: () => void,
+): void {
+  const startedAt = clock.elapsed();
+  response.on('close', () => {
+    ended();
+    entry.durationMs = Math.round(clock.elapsed() - startedAt);
+    if (response.headersSent) entry.status = response.statusCode;
+    if (!response.writableFinished && entry.outcome === 'ok') entry.outcome = 'cancelled';
+    // Where it was not known in the beginning, the call has looked it up.
+    entry.connectionUid ??= uidOf(resolver, entry);
+    audit.record(entry);
+  });
 }
 
 /** From memory alone: an entry is not worth a question to the store. */
-function uidOf({ resolver }: HttpDeps, { namespace, connectionId }: AuditEntry): string | null {
+function uidOf(resolver: HttpDeps['resolver'], { namespace, connectionId }: AuditEntry): string | null {
   if (namespace === null || connectionId === null) return null;
   return resolver.peek({ namespace, id: connectionId })?.uid ?? null;
 }

@@ -27,19 +27,17 @@ export function keepDetail(deps: HttpDeps, response: ServerResponse, entry: Audi
 function copyBody(response: ServerResponse, maxBytes: number): () => Buffer | undefined {
   let pieces: Buffer[] | undefined = [];
   let bytes = 0;
-  const take = (piece: unknown, encoding: unknown) => {
+  const take = (piece: unknown, encoding: BufferEncoding | undefined) => {
     if (!pieces || !(typeof piece === 'string' || piece instanceof Uint8Array)) return;
     bytes += piece.length;
     if (bytes > maxBytes) pieces = undefined;
-    else if (typeof piece === 'string')
-      pieces.push(Buffer.from(piece, encoding === 'latin1' ? encoding : 'utf8'));
-    else pieces.push(Buffer.from(piece));
+    else pieces.push(Buffer.from(piece as string, encoding));
   };
   const { write, end } = response;
   const tap =
     (send: (...args: never[]) => unknown) =>
     (...args: unknown[]) => {
-      take(args[0], args[1]);
+      take(args[0], typeof args[1] === 'string' ? (args[1] as BufferEncoding) : undefined);
       return Reflect.apply(send, response, args);
     };
   response.write = tap(write) as typeof write;

@@ -13,35 +13,31 @@ import { mcpConfig } from './mcp-route.ts';
 type FastPath = (request: IncomingMessage, response: ServerResponse) => boolean;
 
 /** `/connect/{namespace}/{connectionId}/mcp` and `/mcp/{namespace}/{connectionId}`, with nothing in them to decode. */
-const mcpUrl = /^\/(?:connect\/([\w-]+)\/([\w-]+)\/mcp|mcp\/([\w-]+)\/([\w-]+))$/;
+const endpointPath = /^\/(?:connect\/([\w-]+)\/([\w-]+)\/mcp|mcp\/([\w-]+)\/([\w-]+))$/;
 
 /** Without an Origin; that the answer depends on it is what a cache must know (as the CORS hook says it). */
 const answerHeaders = { ...standingHeaders, vary: 'Origin' };
 
 /**
  * The way of most calls: a POST to the MCP endpoint of a connection by a caller who is remembered, and may. A framework's
- * request, hooks and reading of the body cost it more than a tenth of its CPU (docs/decisions/005-fast-path.md).
+ * request, hooks and reading of the body cost it about a tenth of its CPU (docs/decisions/005-fast-path.md).
  *
  * It makes the same checks as `guardAccess`, from memory, and refuses nothing: whatever is unusual, unknown or not
  * allowed, it leaves untouched to the framework's route of the same path, which looks again and gives the answer.
  */
 export function createFastPath(deps: HttpDeps, isClosing: () => boolean): FastPath {
-  const { authenticator, namespaces } = deps;
-
-  function recall({ authorization }: IncomingHttpHeaders, namespace: string): Principal | undefined {
-    const principal = authenticator.recall(bearerToken(authorization));
-    if (!principal || !namespaces.isKnownOwner(principal, namespace)) return undefined;
-    return namespaceRefusal(principal, mcpConfig.permission, namespace) ? undefined : principal;
-  }
+  const { authenticator, namespaces, quotas } = deps;
 
   /** Undefined where the caller is not remembered, or not let in, for whatever reason. */
   function admit(
-    headers: IncomingHttpHeaders,
+    { authorization }: IncomingHttpHeaders,
     namespace: string,
   ): { principal: Principal; usage: Usage } | undefined {
     try {
-      const principal = recall(headers, namespace);
-      return principal && { principal, usage: deps.quotas.admit(principal, namespace, true) };
+      const principal = authenticator.recall(bearerToken(authorization));
+      if (!principal || !namespaces.isKnownOwner(principal, namespace)) return undefined;
+      if (namespaceRefusal(principal, mcpConfig.permission, namespace)) return undefined;
+      return { principal, usage: quotas.admit(principal, namespace, true) };
     } catch {
       // The framework's route meets the same error, and answers it.
       return undefined;
@@ -51,7 +47,7 @@ export function createFastPath(deps: HttpDeps, isClosing: () => boolean): FastPa
   return (request, response) => {
     const { headers } = request;
     if (request.method !== 'POST' || isClosing() || !isPlain(deps, headers)) return false;
-    const match = mcpUrl.exec(request.url as string);
+    const match = endpointPath.exec(request.url as string);
     if (!match) return false;
     const namespace = (match[1] ?? match[3]) as string;
     const connectionId = (match[2] ?? match[4]) as string;
