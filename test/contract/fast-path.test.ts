@@ -1,5 +1,9 @@
 import diagnostics from 'node:diagnostics_channel';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { portOf } from '../fixtures/fault.ts';
+import { startPatchbay } from '../fixtures/patchbay.ts';
 import { until } from '../fixtures/until.ts';
 import { legacyServer, modernServer, RpcError } from '../fixtures/upstream.ts';
 import { type RequestOptions, useContract } from './harness.ts';
@@ -166,5 +170,44 @@ describe('the fast path', () => {
     const { jti } = JSON.parse(Buffer.from(token.split('.')[1] as string, 'base64url').toString());
     expect((await contract.request(`/tokens/${jti}`, { method: 'DELETE' })).status).toBe(200);
     expect((await post(fast('legacy'), { key: token })).status).toBe(401);
+  });
+
+  test('takes no more once the process stops, also on a socket that is in use', async () => {
+    const pb = await startPatchbay();
+    let stopped: Promise<void> | undefined;
+    try {
+      let answer = () => {};
+      const call = () => new Promise<unknown>((resolve) => (answer = () => resolve({ content: [] })));
+      const up = await contract.upstream(legacyServer({ tools: [{ name: 'echo' }], call }).handler);
+      await pb.sdk().connections.set('slow', { namespace, mcpUrl: up.url });
+      const list = JSON.stringify(message('tools/list'));
+      // Remembered from here on.
+      expect((await pb.request(fast('slow'), { method: 'POST', headers: json, body: list })).status).toBe(
+        200,
+      );
+      const socket = connect(portOf(pb), '127.0.0.1');
+      let text = '';
+      socket.on('data', (chunk) => {
+        text += chunk;
+      });
+      const send = (body: string) =>
+        socket.write(
+          `POST ${fast('slow')} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${pb.key}\r\n` +
+            `Content-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+        );
+      const seen = up.received.length;
+      send(JSON.stringify(echo));
+      await until(() => up.received.length > seen);
+      stopped = pb.stop();
+      await until(() => !pb.patchbay.app.server.listening);
+      const ended = once(socket, 'close');
+      send(list);
+      answer();
+      await Promise.all([ended, stopped]);
+      expect(text.match(/HTTP\/1.1 \d+/g)).toEqual(['HTTP/1.1 200', 'HTTP/1.1 503']);
+      expect(up.received.slice(seen)).toHaveLength(1);
+    } finally {
+      await (stopped ?? pb.stop());
+    }
   });
 });
